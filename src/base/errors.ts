@@ -23,6 +23,10 @@ export interface ErrorFields {
   REMOTE_ERROR: { peer: string; remoteCode: string; remoteMessage: string }
   NODE_STOPPING: { node: string }
   NODE_UNREACHABLE: { url: string; reason: string }
+  // Calls over HTTP.
+  MEDIA_TYPE_REFUSED: { mediaType: string; accepted: string }
+  HOST_REFUSED: { header: string; expected: string }
+  PORT_IN_USE: { port: number }
   // Identity and trust.
   UNAUTHENTICATED: { reason: string }
   FORBIDDEN: { action: string; reason: string }
@@ -36,6 +40,7 @@ export interface ErrorFields {
   REALM_DOCUMENT_INVALID: { reason: string }
   SEED_UNREACHABLE: { seeds: string[]; reason: string }
   KEY_FILE_INSECURE: { path: string; mode: string }
+  KEY_FILE_INVALID: { path: string; reason: string }
   // Store and data directory.
   STORE_CORRUPT: { path: string; reason: string }
   STORE_TOO_NEW: { path: string; version: number; supported: number }
@@ -43,11 +48,9 @@ export interface ErrorFields {
   DATA_DIR_LOCKED: { path: string; pid: number }
   // Placement and agents.
   NO_CANDIDATE: { need: string; considered: RejectedCandidate[]; attempts: number }
+  SPAWN_IN_DOUBT: { agent: string; node: string }
   AT_CAPACITY: { node: string; running: number; capacity: number }
-  DRAINING: { node: string }
-  ISOLATION_UNAVAILABLE: { node: string; wanted: string; offered: string }
-  UNSANDBOXED_REFUSED: { node: string }
-  CAPABILITY_MISSING: { node: string; missing: string[] }
+  UNFIT: { node: string; reasons: string[] }
   RESERVATION_EXPIRED: { reservation: string }
   AGENT_NOT_FOUND: { agent: string }
   AGENT_NOT_RUNNING: { agent: string; status: string }
@@ -149,6 +152,21 @@ const table: { [C in ErrorCode]: ErrorEntry<ErrorFields[C]> } = {
     what: (f) => `no node answers at ${f.url}: ${f.reason}`,
     next: 'Start one with "godel-node start --realm NAME", or name its directory with --data-dir.',
   },
+  MEDIA_TYPE_REFUSED: {
+    http: 415,
+    what: (f) => `a body of type ${f.mediaType} is not taken here`,
+    next: (f) => `Send it as ${f.accepted}.`,
+  },
+  HOST_REFUSED: {
+    http: 403,
+    what: (f) => `the request names another ${f.header} than this node`,
+    next: (f) => `Call the API at its own address, ${f.expected}.`,
+  },
+  PORT_IN_USE: {
+    http: 409,
+    what: (f) => `port ${f.port} is in use by another program`,
+    next: 'Stop that program, or choose another port with --api-port; --api-port 0 takes a free one.',
+  },
   UNAUTHENTICATED: {
     http: 401,
     what: (f) => `the call is not authenticated: ${f.reason}`,
@@ -209,6 +227,11 @@ const table: { [C in ErrorCode]: ErrorEntry<ErrorFields[C]> } = {
     what: (f) => `${f.path} can be read by others (mode ${f.mode})`,
     next: 'Run chmod 600 on it, and consider the key as known to others.',
   },
+  KEY_FILE_INVALID: {
+    http: 500,
+    what: (f) => `${f.path} cannot be used as a key: ${f.reason}`,
+    next: 'Restore it from a copy; without one, start with a fresh --data-dir and join again.',
+  },
   STORE_CORRUPT: {
     http: 500,
     what: (f) => `the store ${f.path} is damaged: ${f.reason}`,
@@ -234,26 +257,20 @@ const table: { [C in ErrorCode]: ErrorEntry<ErrorFields[C]> } = {
     what: (f) => `no node can take ${f.need} (${listCandidates(f.considered)})`,
     next: 'Free a slot, add a node that has what is missing, or ask for less; "godel-node why-not NODE" tells more.',
   },
+  SPAWN_IN_DOUBT: {
+    http: 504,
+    what: (f) => `whether ${f.node} has started agent ${f.agent} is not known, since its answer was lost`,
+    next: 'Repeat the spawn with the same id, or see "godel-node agent show" once the node can be reached again.',
+  },
   AT_CAPACITY: {
     http: 409,
     what: (f) => `${f.node} is full: ${f.running} of ${f.capacity} slots are taken`,
     next: 'Kill an agent there or start it with a larger --capacity.',
   },
-  DRAINING: { http: 409, what: (f) => `${f.node} is draining and takes nothing new`, next: 'Choose another node.' },
-  ISOLATION_UNAVAILABLE: {
+  UNFIT: {
     http: 409,
-    what: (f) => `${f.node} offers isolation ${f.offered}, and ${f.wanted} is wanted`,
-    next: 'Install bubblewrap there ("godel-node doctor" tells how), or ask for less.',
-  },
-  UNSANDBOXED_REFUSED: {
-    http: 403,
-    what: (f) => `${f.node} takes no agents of other nodes without a sandbox`,
-    next: 'Install bubblewrap there, or start it with --accept-unsandboxed.',
-  },
-  CAPABILITY_MISSING: {
-    http: 409,
-    what: (f) => `${f.node} lacks ${f.missing.join(', ')}`,
-    next: 'Choose another node, or add the capability there.',
+    what: (f) => `${f.node} cannot take it: ${f.reasons.join(', ')}`,
+    next: 'Choose another node, or start that one with what is missing.',
   },
   RESERVATION_EXPIRED: {
     http: 409,
@@ -331,6 +348,9 @@ export const errorNext = (detail: ErrorDetail): string => {
 
 /** The HTTP status of a code. */
 export const errorStatus = (code: ErrorCode): number => table[code].http
+
+/** Every code that there is. */
+export const errorCodes = Object.keys(table) as ErrorCode[]
 
 export const isErrorCode = (value: unknown): value is ErrorCode =>
   typeof value === 'string' && Object.hasOwn(table, value)

@@ -9,35 +9,70 @@ export const limits = {
   rpcCallsPerPeerMax: 1024,
   rpcCallCreditBytes: 256 * 1024,
   rpcSessionQueueBytesMax: 8 * 1024 * 1024,
+  rpcRequestBytesPerPeerMax: 32 * 1024 * 1024, // of calls that a peer has open here
+  rpcSessionsPerConnectionMax: 4, // one is used; two meet when both sides open at once
+  rpcItemOverheadBytes: 64, // what an item costs of its call's credit beside its payload
+  rpcWriteBytes: 64 * 1024,
+  rpcErrorBytesMax: 16 * 1024,
   rpcDefaultTimeoutMs: 10_000,
   rpcTimeoutMsMax: 24 * 60 * 60_000,
   wireDepthMax: 16,
   wireItemsMax: 100_000,
   bulkFrameBytes: 64 * 1024, // measured best over Noise and Yamux
   bulkHeaderBytesMax: 16 * 1024,
+  bulkBufferBytes: 1024 * 1024, // received and not yet consumed, before the stream is paused
   bulkIdleTimeoutMs: 30_000,
+  bulkAnswerTimeoutMs: 5 * 60_000, // for the receiver's answer after the last byte
   gossipMessageBytesMax: 4 * 1024,
+  gossipRpcBytesMax: 4 * 1024 * 1024,
+  gossipTopicsPerRpcMax: 128,
+  gossipItemsPerRpcMax: 5_000, // messages and ids of messages, each
+  gossipTopicBytesPerPeerMax: 16 * 1024,
+  gossipChecksMax: 1_024, // messages whose handlers have not answered yet
+  gossipQueueBytesMax: 4 * 1024 * 1024,
+  gossipHeartbeatMs: 500,
+  gossipDegree: 6,
+  gossipReopenMs: 500,
+  gossipSeenMs: 120_000,
 
   // Connections
+  peerPort: 7374, // taken where it is free and no --listen is given
   connectionsMax: 512,
   inboundConnectionsPerSecond: 100, // the default of 5 resets a burst of joins
   inboundStreamsPerProtocol: 256, // the 33rd is reset by default, after the dial seemed to succeed
   dialTimeoutMs: 5_000,
   admissionTimeoutMs: 5_000,
+  pendingInboundConnectionsMax: 100,
+  streamWindowBytesMax: 4 * 1024 * 1024,
+  streamReadBytesMax: 5 * 1024 * 1024, // above the window, or a paused stream would be aborted
+  streamWriteBytesMax: 16 * 1024 * 1024, // infinite by default
+  connectionPingIntervalMs: 15_000, // lenient: one failed ping aborts a connection, and liveness is no matter of pings
+  connectionPingTimeoutMs: 15_000,
+  addressesPerPeerMax: 16,
+  disconnectTimeoutMs: 1_000,
   stopTimeoutMs: 3_000,
 
   // Realm and identity
   realmNameLengthMax: 63,
   certificateTtlMs: 7 * 24 * 60 * 60_000,
+  certificateTtlMsMax: 30 * 24 * 60 * 60_000,
   certificateBytesMax: 1_024,
   realmDocumentBytesMax: 64 * 1024,
   realmDocumentChainMax: 256,
+  realmChainBytesMax: 512 * 1024,
+  keyFileBytesMax: 4 * 1024,
   tokenTtlMs: 60 * 60_000,
   tokenTtlMsMax: 30 * 24 * 60 * 60_000,
   tokenUsesMax: 10_000,
   tokenBytesMax: 8 * 1024,
   tokenSeedsMax: 8,
+  tokensOutstandingMax: 1_000,
   clockSkewMs: 5 * 60_000,
+
+  // Store
+  storeKeyBytesMax: 1_024,
+  storeValueBytesMax: 16 * 1024 * 1024,
+  storeLogBytesMax: 64 * 1024 * 1024, // what the write-ahead log shrinks to after it was checkpointed
 
   // Advertisements and the view
   advertisementBytesMax: 2 * 1024,
@@ -54,6 +89,18 @@ export const limits = {
   syncPeersOnConnect: 2,
   syncBuckets: 64,
   syncEntriesPerPage: 100,
+  syncDigestsPerPage: 500,
+  syncBytesPerPage: 128 * 1024,
+  syncTimeoutMs: 5_000,
+  advertisementLoadChange: 0.1, // of the load, told at once
+  envelopeOverheadBytesMax: 256, // key, signature and domain around a sealed payload
+  certificatesCachedMax: 20_000,
+  refusalsLoggedMax: 1_000,
+  joinTimeoutMs: 20_000,
+  joinRetryMs: 500,
+  presentTimeoutMs: 4_000, // below admissionTimeoutMs, so that the one who asks knows the answer first
+  certificateCheckIntervalMs: 60_000,
+  leaveTimeoutMs: 1_000,
 
   // Liveness
   watchersPerNode: 5,
@@ -61,13 +108,23 @@ export const limits = {
   probeTimeoutMs: 1_000,
   failureThreshold: 3,
   downWaitMs: 4_000, // times log10 of the number of peers, with two accusers
+  downWaitMsMin: 1_000,
   downWaitAloneFactor: 6,
+  downAccusers: 2,
+  accusersKept: 3,
+  livenessTickMs: 250,
   loopLagMs: 200,
 
   // Finding peers again
   rememberedPeersMax: 64,
   seedIntervalMs: 30_000,
   seedJitter: 0.3,
+  seedTickMs: 500,
+  reconnectDelayMsMin: 500,
+  reconnectDelayMsMax: 30_000,
+  fullMeshPeersMax: 30, // up to here everybody keeps a connection to everybody
+  connectionsWanted: 12, // beyond that, besides those to the nodes that it watches
+  seedDialsAtOnce: 8,
 
   // Placement
   placementAttemptsMax: 8,
@@ -76,18 +133,29 @@ export const limits = {
   offloadThreshold: 0.8,
   decisionCandidatesMax: 256,
   decisionsKept: 1_000,
+  decisionReasonLengthMax: 255,
+  needWordsLengthMax: 512,
   inFlightMs: 30_000,
 
   // Agents
   capacityDefault: 8,
   capacityMax: 10_000,
-  agentsListedMax: 10_000,
+  agentsPerPage: 16, // an agent with every label at its bound takes 12 KiB,
+  agentHintsMax: 10_000,
+  agentSearchPeersMax: 64,
+  reserveTimeoutMs: 3_000,
+  spawnSettleMs: 5_000,
+  spawnPollMs: 250,
   labelsMax: 32,
   labelKeyLengthMax: 63,
   labelValueLengthMax: 255,
   capabilitiesMax: 32,
   agentHomes: 3,
   recordRefreshMs: 30_000,
+  recordSettleMs: 500,
+  sweepIntervalMs: 60_000,
+  recordTimeoutMs: 3_000,
+  recordsMax: 100_000,
   killedWorkspaceMs: 24 * 60 * 60_000,
   listTimeoutMs: 3_000,
   agentTimeoutSecondsMax: 30 * 24 * 60 * 60,
@@ -95,6 +163,7 @@ export const limits = {
   // Workspaces
   workspaceBytesMax: 2 * 1024 * 1024 * 1024,
   workspaceEntriesMax: 200_000,
+  workspaceDepthMax: 256,
   workspaceUploadsMax: 64,
   workspaceUploadTtlMs: 60 * 60_000,
   gitCloneTimeoutMs: 5 * 60_000,
@@ -107,11 +176,40 @@ export const limits = {
   execChunkBytes: 64 * 1024,
   execKillGraceMs: 3_000,
   execTimeoutSecondsMax: 7 * 24 * 60 * 60,
+  execDrainMs: 1_000, // how long output is awaited once the command and all that belongs to it has ended
+  execReportBytesMax: 4 * 1024,
+
+  // Watchdog
+  watchdogStartMs: 10_000,
+  watchdogAnswerMs: 10_000,
+  watchdogRestartMs: 1_000,
+  watchdogRounds: 100, // looks for what is left of a tree, with a pause between
+  watchdogPauseMs: 20,
+
+  // Log
+  logFileBytesMax: 16 * 1024 * 1024,
+  logRotateIntervalMs: 60_000,
 
   // API
   apiPort: 7373,
   apiBodyBytesMax: 1024 * 1024,
-  apiStreamsMax: 1_024,
+  apiStreamsMax: 1_024, // execs, inputs, uploads and event streams together
+  apiConnectionsMax: 4_096,
+  apiHeadersBytesMax: 16 * 1024,
+  apiHeadersTimeoutMs: 10_000,
+  apiBodyTimeoutMs: 30_000, // for a whole JSON body
+  apiIdleTimeoutMs: 30_000, // between two parts of an upload, and for a connection between requests
+  apiHeartbeatMs: 15_000, // on streams that have nothing to say; fetch gives up after five silent minutes
+  apiDecisionsListed: 100,
+
+  // SDK and CLI
+  clientCallTimeoutMs: 30_000,
+  clientSpawnTimeoutMs: 10 * 60_000, // files are sent and repositories cloned meanwhile
+  clientAttemptsMax: 4,
+  clientRetryMs: 500,
+  clientLineBytesMax: 4 * 1024 * 1024,
+  clientAnswerBytesMax: 256 * 1024 * 1024,
+  runOutputBytesMax: 64 * 1024 * 1024,
 } as const
 
 /** The limits as plain numbers, so that a test can hand in others. */

@@ -1,0 +1,116 @@
+/** What a node says about itself and its realm over the API: the shapes that the API gives and that the SDK and CLI show. */
+import { Type, type Static } from 'typebox'
+import {
+  CapabilitySchema,
+  CapacitySchema,
+  CostSchema,
+  GpuSchema,
+  IsolationSchema,
+  LabelsSchema,
+  NodeStatusSchema,
+  NodeTraitsSchema,
+  PeerIdSchema,
+  RuntimeSchema,
+} from './advertisement.ts'
+import { limits } from './limits.ts'
+import { Count, OneOf } from './schema.ts'
+
+export const RoleSchema = OneOf(['admin', 'member', 'observer'])
+
+/** `live`: the process answers. `ready`: it takes work. */
+export const HealthSchema = Type.Object({
+  live: Type.Literal(true),
+  ready: Type.Boolean(),
+  status: OneOf(['starting', 'ok', 'stopping']),
+})
+export type Health = Static<typeof HealthSchema>
+
+export const RealmNameSchema = Type.Object({ id: Type.String(), name: Type.String() })
+
+export const IdentityReportSchema = Type.Object({
+  peer: PeerIdSchema,
+  name: Type.String(),
+  realm: Type.Union([RealmNameSchema, Type.Null()]),
+  version: Type.String(),
+})
+export type IdentityReport = Static<typeof IdentityReportSchema>
+
+export const NodeStatusReportSchema = Type.Object({
+  peer: PeerIdSchema,
+  name: Type.String(),
+  version: Type.String(),
+  realm: Type.Union([RealmNameSchema, Type.Null()]),
+  role: Type.Optional(RoleSchema),
+  startedAtMs: Count(),
+  dataDir: Type.String(),
+  api: Type.String(),
+  listen: Type.Array(Type.String()),
+  capacity: CapacitySchema,
+  traits: NodeTraitsSchema,
+  /** How many peers of the realm are in each state, this node left out. */
+  peers: Type.Object({ alive: Count(), suspect: Count(), down: Count(), left: Count() }),
+  agents: Type.Object({ running: Count() }),
+  isolation: Type.Object({ level: IsolationSchema, reason: Type.Optional(Type.String()) }),
+})
+export type NodeStatusReport = Static<typeof NodeStatusReportSchema>
+
+export const PeerReportSchema = Type.Object({
+  peer: PeerIdSchema,
+  name: Type.String(),
+  state: OneOf(['alive', 'suspect', 'down', 'left']),
+  status: NodeStatusSchema,
+  region: Type.Optional(Type.String()),
+  currentLoad: Type.Number(),
+  running: Count(),
+  maxConcurrent: Count(),
+  gpu: GpuSchema,
+  capabilities: Type.Array(CapabilitySchema),
+  runtimes: Type.Array(RuntimeSchema),
+  isolation: IsolationSchema,
+  cost: CostSchema,
+  labels: LabelsSchema,
+  /** Milliseconds since the peer issued what is shown here. */
+  adAgeMs: Count(),
+  incarnation: Count(),
+  sequence: Count(),
+  self: Type.Boolean(),
+  connected: Type.Boolean(),
+  addresses: Type.Array(Type.String()),
+})
+export type PeerReport = Static<typeof PeerReportSchema>
+
+export const RealmReportSchema = Type.Object({
+  id: Type.String(),
+  name: Type.String(),
+  namespace: Type.Optional(Type.String()),
+  federation: Type.Union([Type.String(), Type.Null()]),
+  version: Count(),
+  issuedAtMs: Count(),
+  /** This node's own role and the end of its certificate. */
+  role: RoleSchema,
+  certificateExpiresAtMs: Count(),
+  issuers: Type.Array(Type.Object({ peer: PeerIdSchema, roles: Type.Array(RoleSchema) })),
+  roots: Type.Array(Type.String()),
+})
+export type RealmReport = Static<typeof RealmReportSchema>
+
+export const InvitationRequestSchema = Type.Object(
+  {
+    uses: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.tokenUsesMax })),
+    ttlSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.tokenTtlMsMax / 1_000 })),
+    role: Type.Optional(RoleSchema),
+  },
+  { additionalProperties: false },
+)
+export type InvitationRequest = Static<typeof InvitationRequestSchema>
+
+export const InvitationSchema = Type.Object({
+  token: Type.String(),
+  role: RoleSchema,
+  uses: Count(),
+  expiresAtMs: Count(),
+})
+export type Invitation = Static<typeof InvitationSchema>
+
+export const UploadSchema = Type.Object({ upload: Type.String(), bytes: Count() })
+export type Upload = Static<typeof UploadSchema>

@@ -1,0 +1,21 @@
+/** What peers ask of a home: keep this record, tell me the one you have. */
+import { Type } from 'typebox'
+import { AgentIdSchema } from '../base/advertisement.ts'
+import { Count } from '../base/schema.ts'
+import { unary } from '../net/method.ts'
+import { SealedRecordSchema } from './records.ts'
+
+/** Keeps a record; answers once it is on disk. STALE_EPOCH, FORBIDDEN, QUEUE_FULL, INVALID_MESSAGE. */
+export const recordPut = unary({
+  name: 'record.put',
+  request: SealedRecordSchema,
+  response: Type.Object({ epoch: Count() }),
+  requestBytesMax: 16 * 1024,
+})
+
+/** The record that this home has of an agent, if it has one. */
+export const recordGet = unary({
+  name: 'record.get',
+  request: Type.Object({ agent: AgentIdSchema }),
+  response: Type.Object({ held: Type.Optional(SealedRecordSchema) }),
+})

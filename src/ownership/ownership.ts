@@ -1,0 +1,133 @@
+/**
+ * Room ownership: who runs which agent, under which epoch, and who knows it.
+ *
+ * ownership.ts   publishes records to the homes, looks them up, hands them on when homes change (this file)
+ * records.ts     a record and the owner's grant: sealing, opening, which of two stands
+ * homes.ts       which members keep the records of an agent
+ * shelf.ts       the records that this node keeps as a home
+ * methods.ts     record.put and record.get between peers
+ *
+ * A host publishes at the homes of its agents; a look-up asks them. A lower epoch is refused everywhere, which is how a
+ * host learns that its copy has been superseded. The room decides nothing about agents: it tells, and `agents` acts.
+ */
+import type { Agent, AgentRecord } from '../base/agent.ts'
+import { every, type Clock } from '../base/clock.ts'
+import { hasCode, reasonOf } from '../base/errors.ts'
+import type { Limits } from '../base/limits.ts'
+import type { Log } from '../base/log.ts'
+import type { View } from '../mesh/view.ts'
+import { bind, type BoundMethod, type Rpc } from '../net/method.ts'
+import type { Store } from '../store/store.ts'
+import { homesOf } from './homes.ts'
+import { recordGet, recordPut } from './methods.ts'
+import { openRecord, sealRecord, supersedes, type SealedRecord, type Sealer } from './records.ts'
+import { openShelf, type Held } from './shelf.ts'
+
+export interface Ownership {
+  /**
+   * Tells the homes of an agent where it is. Resolves once every home that can be reached has it on disk, with the number
+   * that have. STALE_EPOCH as soon as any home knows a higher epoch.
+   */
+  publish(record: AgentRecord, grant: Uint8Array): Promise<number>
+  /** The newest record of an agent that its homes (and this node) know; undefined when none does. */
+  lookup(agent: string, signal?: AbortSignal): Promise<AgentRecord | undefined>
+  /** Agents that this node knows as a home and whose host is in `unanswered` or not up in this node's view. */
+  orphans(unanswered: ReadonlySet<string>): Agent[]
+  /** Hands the records of hosts that are gone to the homes of now. */
+  handOn(): Promise<void>
+  /** The rows that `node` registers. */
+  readonly methods: readonly BoundMethod[]
+  close(): void
+}
+
+interface OwnershipDeps {
+  peer: string
+  rpc: Rpc
+  sealer: Sealer
+  view: View
+  store: Store
+  clock: Clock
+  log: Log
+  limits: Limits
+}
+
+/** Starts the room: reads the shelf, and from then on hands records on as homes change. */
+export const startOwnership = async (deps: OwnershipDeps): Promise<Ownership> => {
+  const { peer, rpc, sealer, view, clock, log, limits } = deps
+  const shelf = await openShelf(deps)
+  const members = () => view.alive().map((entry) => entry.peer)
+  const homes = (agent: string) => homesOf(agent, members(), limits.agentHomes)
+  const isUp = (host: string) => {
+    const state = view.get(host)?.state
+    return state === 'alive' || state === 'suspect'
+  }
+
+  const put = async (home: string, sealed: SealedRecord): Promise<void> => {
+    if (home === peer) await shelf.put(sealed)
+    else await rpc.call(home, recordPut, sealed, { timeoutMs: limits.recordTimeoutMs })
+  }
+
+  const publishSealed = async (agent: string, sealed: SealedRecord): Promise<number> => {
+    const outcomes = await Promise.allSettled(homes(agent).map((home) => put(home, sealed)))
+    const failures = outcomes.filter((outcome) => outcome.status === 'rejected').map((outcome) => outcome.reason)
+    const stale = failures.find((error) => hasCode(error, 'STALE_EPOCH', 'FORBIDDEN'))
+    if (stale) throw stale
+    for (const error of failures) log.debug('a home did not take a record', { agent, error: reasonOf(error) })
+    return outcomes.length - failures.length
+  }
+
+  const ask = async (home: string, agent: string, signal?: AbortSignal): Promise<AgentRecord | undefined> => {
+    if (home === peer) return shelf.get(agent)?.record
+    const options = { timeoutMs: limits.recordTimeoutMs, ...(signal && { signal }) }
+    const { held } = await rpc.call(home, recordGet, { agent }, options)
+    return held ? openRecord(sealer, held) : undefined
+  }
+
+  /** A dead host cannot refresh its records: the homes that are left hand them to the ones that took over. */
+  const handOn = async (): Promise<void> => {
+    await shelf.sweep()
+    for (const { record, sealed } of shelf.all().filter((held) => !isUp(held.record.agent.host))) {
+      await publishSealed(record.agent.id, sealed).catch((error: unknown) =>
+        log.debug('a record was not handed on', { agent: record.agent.id, error: reasonOf(error) }),
+      )
+    }
+  }
+  const loop = every(clock, () => limits.recordRefreshMs, handOn, (error) =>
+    log.warn('handing records on failed', { error: reasonOf(error) }),
+  )
+
+  return {
+    async publish(record, grant) {
+      return publishSealed(record.agent.id, await sealRecord(sealer, record, grant))
+    },
+    async lookup(agent, signal) {
+      const answers = await Promise.allSettled([...new Set([peer, ...homes(agent)])].map((home) => ask(home, agent, signal)))
+      signal?.throwIfAborted()
+      return answers
+        .flatMap((answer) => (answer.status === 'fulfilled' && answer.value ? [answer.value] : []))
+        .reduce<AgentRecord | undefined>((best, next) => (best && !supersedes(next, best) ? best : next), undefined)
+    },
+    orphans: (unanswered) =>
+      shelf
+        .all()
+        .map((held) => held.record.agent)
+        .filter((agent) => unanswered.has(agent.host) || !isUp(agent.host)),
+    handOn,
+    methods: methodsOver(shelf.put, shelf.get),
+    close: () => loop.stop(),
+  }
+}
+
+const methodsOver = (
+  put: (sealed: SealedRecord) => Promise<AgentRecord>,
+  get: (agent: string) => Held | undefined,
+): BoundMethod[] => [
+  bind(recordPut, async (sealed) => {
+    const { agent } = await put(sealed)
+    return { epoch: agent.epoch }
+  }),
+  bind(recordGet, ({ agent }) => {
+    const held = get(agent)
+    return held ? { held: held.sealed } : {}
+  }),
+]
