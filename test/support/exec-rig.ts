@@ -1,5 +1,5 @@
 /** Everything that a command of an agent needs, real, in a temporary data directory. */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -9,10 +9,11 @@ import type { Clock } from '../../src/base/clock.ts'
 import { mintId } from '../../src/base/ids.ts'
 import { limits as defaults } from '../../src/base/limits.ts'
 import { silentLog, type Log } from '../../src/base/log.ts'
+import { createPipes } from '../../src/agents/pipes.ts'
 import { runExec } from '../../src/agents/exec.ts'
 import { createSandbox, probeIsolation } from '../../src/agents/sandbox.ts'
 import { startWatchdog } from '../../src/agents/watchdog.ts'
-import type { AgentDirs } from '../../src/agents/workspaces.ts'
+import { removeTree, type AgentDirs } from '../../src/agents/workspaces.ts'
 
 /** A clock of the real world, which the rooms are not allowed to make. */
 export const wallClock: Clock = {
@@ -27,7 +28,7 @@ export const wallClock: Clock = {
 /** The levels that this host can run. What cannot be run is said aloud. */
 export const probedLevels = async (): Promise<Isolation[]> => {
   const probe = await probeIsolation()
-  if (probe.level === 'none') console.warn(`NOT RUN at level bwrap: ${probe.reason}`)
+  if (probe.level === 'none') process.stderr.write(`NOT RUN at level bwrap: ${probe.reason}\n`)
   return probe.level === 'none' ? ['none'] : ['bwrap', 'none']
 }
 
@@ -54,6 +55,7 @@ export const createExecRig = async ({
   const nodeMark = randomBytes(16).toString('hex')
   const deps = { clock: wallClock, log, limits: { ...defaults, execKillGraceMs: 300, ...limits } }
   const watchdog = await startWatchdog(deps, { dataDir, nodeMark })
+  const pipes = await createPipes(deps, { dataDir })
   const agent = mintId('ag', Date.now())
 
   const dirsOf = async (id: string): Promise<AgentDirs> => {
@@ -70,7 +72,7 @@ export const createExecRig = async ({
     options: { stdin?: AsyncIterable<Uint8Array>; signal?: AbortSignal; agent?: string } = {},
   ) =>
     runExec(
-      { ...deps, watchdog },
+      { ...deps, watchdog, pipes },
       {
         agent: options.agent ?? agent,
         epoch: 3,
@@ -93,7 +95,11 @@ export const createExecRig = async ({
     watchdog,
     run,
     /** Runs a script of `sh` to its end. */
-    sh: (level: Isolation, script: string, options: Parameters<typeof run>[2] & Partial<ExecSpec> = {}) => {
+    sh: (
+      level: Isolation,
+      script: string,
+      options: Parameters<typeof run>[2] & Omit<Partial<ExecSpec>, 'stdin'> = {},
+    ) => {
       const { stdin, signal, agent: other, ...spec } = options
       return collect(
         run(
@@ -105,7 +111,8 @@ export const createExecRig = async ({
     },
     async close() {
       await watchdog.close()
-      await rm(dataDir, { recursive: true, force: true })
+      await pipes.close()
+      await removeTree(dataDir)
     },
   }
 }

@@ -16,5 +16,7 @@ const started = process.argv.slice(2).map(async (level) => {
   while ((await events.next()).value?.type !== 'output');
 })
 await Promise.all(started)
-console.log(JSON.stringify({ nodeMark: rig.nodeMark, dataDir: rig.dataDir, watchdog: rig.watchdog.pid() }))
+process.stdout.write(
+  `${JSON.stringify({ nodeMark: rig.nodeMark, dataDir: rig.dataDir, watchdog: rig.watchdog.pid() })}\n`,
+)
 setInterval(() => {}, 1_000)

@@ -1,0 +1,176 @@
+/**
+ * Where agents are, seen from any node. One agent: its host by hint or by its homes. All of them: every node that is up is
+ * asked for its own, and for those it knows as a home and whose host is silent, so that the agents of a dead host are
+ * shown as lost and are never simply missing.
+ */
+import type { Agent, AgentStatus } from '../base/agent.ts'
+import { GodelError, reasonOf } from '../base/errors.ts'
+import type { Limits } from '../base/limits.ts'
+import type { View } from '../mesh/view.ts'
+import type { Rpc } from '../net/method.ts'
+import type { Ownership } from '../ownership/ownership.ts'
+import { agentList, agentStatus } from './methods.ts'
+
+export interface AgentFilter {
+  /** Ended agents (`stopped`) are listed only when asked for. */
+  status?: AgentStatus
+  labels?: Record<string, string>
+  /** The host, by name or PeerId. */
+  node?: string
+  model?: string
+}
+
+export interface Unanswered {
+  peer: string
+  node: string
+  reason: string
+}
+
+export interface Directory {
+  /** The agent as its host says, or as lost when the host is silent. AGENT_NOT_FOUND. */
+  get(agent: string, signal?: AbortSignal): Promise<Agent>
+  /** Like `get`, but undefined when nobody knows it. */
+  find(agent: string, signal?: AbortSignal): Promise<Agent | undefined>
+  list(filter: AgentFilter): Promise<{ agents: Agent[]; unanswered: Unanswered[] }>
+  /** Remembers where an agent was seen, to ask there first. */
+  seen(agent: Agent): void
+  /** Where an agent was last seen; a hint, which its host confirms or refuses. */
+  hint(agent: string): Hint | undefined
+  forget(agent: string): void
+}
+
+interface Hint {
+  host: string
+  epoch: number
+}
+
+interface DirectoryDeps {
+  rpc: Rpc
+  view: View
+  ownership: Ownership
+  limits: Limits
+}
+
+interface Pages {
+  agents: Agent[]
+  orphans: Agent[]
+}
+
+export const createDirectory = ({ rpc, view, ownership, limits }: DirectoryDeps): Directory => {
+  const hints = new Map<string, Hint>()
+  const nameOf = (peer: string) => view.get(peer)?.ad.name ?? peer
+  const timeoutMs = limits.listTimeoutMs
+  /** Whoever may answer: a suspect is asked too, since it may only be slow. */
+  const up = () => [...view.entries()].filter(({ state }) => state === 'alive' || state === 'suspect').map(({ peer }) => peer)
+
+  const seen = ({ id, host, epoch }: Agent): void => {
+    hints.delete(id)
+    hints.set(id, { host, epoch })
+    if (hints.size > limits.agentHintsMax) hints.delete(hints.keys().next().value!)
+  }
+
+  const askHost = async (host: string, agent: string, signal?: AbortSignal): Promise<Agent | undefined> => {
+    const answer = await rpc.call(host, agentStatus, { agent }, { timeoutMs, ...(signal && { signal }) })
+    if (answer.agent) seen(answer.agent)
+    return answer.agent
+  }
+
+  /** The host is silent: what the record says, as lost when the host is down, else as it was with the reason said. */
+  const fromRecord = (agent: Agent, why: string): Agent => {
+    if (agent.status === 'stopped' || agent.status === 'failed') return agent
+    const state = view.get(agent.host)?.state
+    if (state === 'alive' || state === 'suspect') return { ...agent, reason: `its host does not answer: ${why}` }
+    const words = state === 'left' ? 'has left' : state === 'down' ? 'is down' : 'has not been heard of'
+    return { ...agent, status: 'lost', reason: `its host ${agent.hostName} ${words}` }
+  }
+
+  const everywhere = async (agent: string): Promise<Agent | undefined> => {
+    const peers = up().slice(0, limits.agentSearchPeersMax)
+    const answers = await Promise.allSettled(peers.map((peer) => askHost(peer, agent)))
+    return answers.flatMap((answer) => (answer.status === 'fulfilled' && answer.value ? [answer.value] : [])).reduce<Agent | undefined>(
+      (best, next) => (best && best.epoch >= next.epoch ? best : next),
+      undefined,
+    )
+  }
+
+  const find = async (agent: string, signal?: AbortSignal): Promise<Agent | undefined> => {
+    const hint = hints.get(agent)
+    if (hint !== undefined) {
+      const hit = await askHost(hint.host, agent, signal).catch(() => undefined)
+      if (hit && hit.status !== 'stopped') return hit
+      hints.delete(agent)
+    }
+    const record = await ownership.lookup(agent, signal)
+    if (!record) return everywhere(agent)
+    try {
+      const answer = await askHost(record.agent.host, agent, signal)
+      if (answer && answer.epoch >= record.agent.epoch) return answer
+      return fromRecord(record.agent, 'it does not know the agent yet')
+    } catch (error) {
+      signal?.throwIfAborted()
+      return fromRecord(record.agent, reasonOf(error))
+    }
+  }
+
+  const askAll = async (peers: string[], unanswered: string[]) => {
+    const pages = await Promise.allSettled(
+      peers.map(async (peer) => {
+        const all: Pages = { agents: [], orphans: [] }
+        for await (const page of rpc.stream(peer, agentList, { unanswered }, { timeoutMs })) {
+          all.agents.push(...page.agents)
+          all.orphans.push(...page.orphans)
+        }
+        return all
+      }),
+    )
+    return peers.map((peer, index) => ({ peer, outcome: pages[index]! }))
+  }
+
+  const list = async (filter: AgentFilter) => {
+    const first = await askAll(up(), [])
+    const silent = first.flatMap(({ peer, outcome }) =>
+      outcome.status === 'rejected' ? [{ peer, node: nameOf(peer), reason: reasonOf(outcome.reason) }] : [],
+    )
+    const answered = first.filter(({ outcome }) => outcome.status === 'fulfilled').map(({ peer }) => peer)
+    // Who did not answer may hold agents that only their homes can name; the homes are asked again, by name of the silent.
+    const second = silent.length > 0 ? await askAll(answered, silent.map(({ peer }) => peer)) : []
+    const pages = [...first, ...second].flatMap(({ outcome }) => (outcome.status === 'fulfilled' ? [outcome.value] : []))
+    const agents = merge(pages, new Set(answered), fromRecord)
+    for (const agent of agents) seen(agent)
+    return { agents: agents.filter((agent) => matches(agent, filter)), unanswered: silent }
+  }
+
+  return {
+    find,
+    list,
+    seen,
+    hint: (agent) => hints.get(agent),
+    forget: (agent) => void hints.delete(agent),
+    async get(agent, signal) {
+      const found = await find(agent, signal)
+      if (!found) throw new GodelError({ code: 'AGENT_NOT_FOUND', agent })
+      return found
+    },
+  }
+}
+
+/**
+ * One entry per agent: the host's own word where the host answered, else the newest record. A record of a host that answered
+ * and did not name the agent is out of date and is left out.
+ */
+const merge = (pages: Pages[], answered: ReadonlySet<string>, fromRecord: (agent: Agent, why: string) => Agent): Agent[] => {
+  const best = new Map<string, Agent>()
+  const better = (next: Agent, known: Agent | undefined) =>
+    !known || next.epoch > known.epoch || (next.epoch === known.epoch && next.changedAtMs > known.changedAtMs)
+  for (const agent of pages.flatMap((page) => page.agents)) if (better(agent, best.get(agent.id))) best.set(agent.id, agent)
+  const records = pages.flatMap((page) => page.orphans).filter((agent) => !answered.has(agent.host))
+  for (const agent of records) if (better(agent, best.get(agent.id))) best.set(agent.id, fromRecord(agent, 'it did not answer in time'))
+  return [...best.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1))
+}
+
+/** Whether a listing with this filter shows the agent. */
+export const matches = (agent: Agent, filter: AgentFilter): boolean =>
+  (filter.status === undefined ? agent.status !== 'stopped' : agent.status === filter.status) &&
+  Object.entries(filter.labels ?? {}).every(([key, value]) => agent.labels[key] === value) &&
+  (filter.node === undefined || agent.hostName === filter.node || agent.host === filter.node) &&
+  (filter.model === undefined || agent.model === filter.model)

@@ -1,0 +1,304 @@
+/**
+ * The agents that this node runs: durable before they are acknowledged, the same after a restart, bounded by admission.
+ *
+ *   (nothing) --start--> starting --files are there--> idle <--execs--> running
+ *   starting --files cannot be had--> (nothing, the caller is told)
+ *   starting --the node ended meanwhile--> failed
+ *   idle, running --kill | life over | superseded by a higher epoch--> stopped
+ *
+ * `running` is derived from the execs at hand and never stored. A stopped agent is remembered, and its files kept, for
+ * `limits.killedWorkspaceMs`, so that a repeated spawn of its id is seen for what it is.
+ */
+import type { Isolation, NodeTraits } from '../base/advertisement.ts'
+import { isLive, type Agent, type AgentRecord, type AgentSpec, type AgentStatus, type ExecEvent, type ExecSpec } from '../base/agent.ts'
+import type { Clock, Timer } from '../base/clock.ts'
+import { GodelError, hasCode, reasonOf } from '../base/errors.ts'
+import type { Limits } from '../base/limits.ts'
+import type { Log } from '../base/log.ts'
+import type { Store } from '../store/store.ts'
+import type { Admission } from './admission.ts'
+import { createExecs, type RunExec } from './execs.ts'
+import { readShelvedAgents, shelveAgent, unshelveAgent, type ShelvedAgent } from './host-store.ts'
+import type { Watchdog } from './watchdog.ts'
+import type { WorkspaceSourceFiles, Workspaces } from './workspaces.ts'
+
+/** What a host is told to run. */
+export interface StartOrder {
+  spec: AgentSpec
+  epoch: number
+  /** The owner's sealed word that this node runs it under that epoch. */
+  grant: Uint8Array
+  reservation: string
+  /** True when its files have been sent ahead with `stage`. */
+  staged: boolean
+  /** The node that asks. */
+  from: string
+}
+
+export interface Host {
+  get(agent: string): Agent | undefined
+  /** Every agent that this node knows as its own, ended ones included. */
+  list(): Agent[]
+  /**
+   * Starts an agent, or gives the one of that id and epoch that is there already. Resolves once it is durable and its files are
+   * in place. STALE_EPOCH, CONFLICT (ended, or of another owner), RESERVATION_EXPIRED, WORKSPACE_FAILED.
+   */
+  start(order: StartOrder, signal: AbortSignal): Promise<Agent>
+  /** Puts files in place for an agent that is reserved, before it starts. WORKSPACE_FAILED, RESERVATION_EXPIRED. */
+  stage(reservation: string, from: string, source: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>
+  /** Ends an agent and every process of it. AGENT_NOT_FOUND. Ending an ended one changes nothing. */
+  kill(agent: string, options: { purge: boolean; reason?: string }): Promise<Agent>
+  /** Runs a command. AGENT_NOT_FOUND, AGENT_NOT_RUNNING, QUEUE_FULL, CONFLICT, EXEC_FAILED. */
+  exec(agent: string, spec: ExecSpec, stdin: AsyncIterable<Uint8Array> | undefined, signal: AbortSignal): AsyncIterable<ExecEvent>
+  /** Tells the homes of every agent where it is; a copy that has been superseded is stopped. */
+  publishAll(): Promise<void>
+  /** Forgets what ended long ago and removes files that belong to nothing. */
+  sweep(): Promise<void>
+  /** Cancels every command. The agents themselves stay, for the next start of the node. */
+  close(): void
+}
+
+interface HostDeps {
+  peer: string
+  store: Store
+  clock: Clock
+  log: Log
+  limits: Limits
+  admission: Admission
+  workspaces: Workspaces
+  watchdog: Watchdog
+  runExec: RunExec
+  traits: NodeTraits
+  isolation: Isolation
+  /** Tells the homes. STALE_EPOCH when a higher epoch is known there. */
+  publish: (record: AgentRecord, grant: Uint8Array) => Promise<number>
+  /** Checks the owner's word. */
+  openGrant: (grant: Uint8Array) => Promise<{ owner: string; agent: string; epoch: number; host: string }>
+}
+
+/** Reads what was here before and goes on from there. */
+export const openHost = async (deps: HostDeps): Promise<Host> => {
+  const { peer, store, clock, log, limits, admission, workspaces, watchdog, traits, publish } = deps
+  const agents = new Map<string, ShelvedAgent>()
+  const starting = new Map<string, Promise<Agent>>()
+  const staged = new Set<string>()
+  const lives = new Map<string, Timer>()
+  const execs = createExecs({ limits, clock, runExec: deps.runExec })
+
+  const shown = ({ agent }: ShelvedAgent): Agent =>
+    agent.status === 'idle' && execs.count(agent.id) > 0 ? { ...agent, status: 'running' } : agent
+
+  const find = (id: string): ShelvedAgent => {
+    const entry = agents.get(id)
+    if (!entry) throw new GodelError({ code: 'AGENT_NOT_FOUND', agent: id })
+    return entry
+  }
+
+  const save = async (entry: ShelvedAgent, status: AgentStatus, reason?: string): Promise<ShelvedAgent> => {
+    const { reason: _, ...rest } = entry.agent
+    const agent: Agent = { ...rest, status, changedAtMs: clock.wallMs(), ...(reason !== undefined && { reason }) }
+    const next = { ...entry, agent, version: entry.version + 1 }
+    agents.set(agent.id, next)
+    await store.commit([shelveAgent(next)])
+    return next
+  }
+
+  const tell = async (entry: ShelvedAgent): Promise<void> => {
+    const record: AgentRecord = { agent: entry.agent, version: entry.version, mode: 'pinned' }
+    try {
+      await publish(record, entry.grant)
+    } catch (error) {
+      if (!hasCode(error, 'STALE_EPOCH')) throw error
+      log.warn('a copy of an agent was superseded', { agent: entry.agent.id, epoch: entry.agent.epoch, by: error.detail.current })
+      if (isLive(entry.agent.status)) await end(entry, `superseded by epoch ${error.detail.current}`, false)
+      throw error
+    }
+  }
+
+  const tellQuietly = (entry: ShelvedAgent): Promise<void> =>
+    tell(entry).catch((error: unknown) =>
+      log.debug('the homes were not told', { agent: entry.agent.id, error: reasonOf(error) }),
+    )
+
+  const end = async (entry: ShelvedAgent, reason: string, purge: boolean): Promise<ShelvedAgent> => {
+    const { id } = entry.agent
+    lives.get(id)?.cancel()
+    lives.delete(id)
+    const next = await save(entry, 'stopped', reason)
+    execs.endAll(id)
+    await watchdog.endAgent(id)
+    admission.release(id)
+    if (purge) await workspaces.remove(id)
+    log.info('agent stopped', { agent: id, reason })
+    return next
+  }
+
+  const watchLife = ({ agent }: ShelvedAgent): void => {
+    if (agent.expiresAtMs === undefined) return
+    const timer = clock.after(Math.min(Math.max(0, agent.expiresAtMs - clock.wallMs()), 2 ** 31 - 1), () => {
+      const entry = agents.get(agent.id)
+      if (!entry || !isLive(entry.agent.status)) return
+      end(entry, 'its timeout was reached', false)
+        .then(tellQuietly)
+        .catch((error: unknown) => log.error('an agent outlived its timeout', { agent: agent.id, error: reasonOf(error) }))
+    })
+    lives.set(agent.id, timer)
+  }
+
+  const fresh = ({ spec, epoch, grant }: StartOrder): ShelvedAgent => {
+    const now = clock.wallMs()
+    const { requirements: _, timeoutSeconds, git: _git, ...said } = spec
+    return {
+      agent: {
+        ...said,
+        status: 'starting',
+        host: peer,
+        hostName: traits.name,
+        epoch,
+        isolation: deps.isolation,
+        createdAtMs: now,
+        changedAtMs: now,
+        ...(timeoutSeconds !== undefined && { expiresAtMs: now + timeoutSeconds * 1000 }),
+      },
+      grant,
+      version: 0,
+    }
+  }
+
+  const checkGrant = async ({ spec, epoch, grant, from }: StartOrder): Promise<void> => {
+    const said = await deps.openGrant(grant)
+    const holds =
+      said.owner === from && said.owner === spec.owner && said.agent === spec.id && said.epoch === epoch && said.host === peer
+    if (!holds)
+      throw new GodelError({ code: 'FORBIDDEN', action: `starting ${spec.id}`, reason: 'the grant does not fit the order' })
+  }
+
+  /** An agent of this id that is here already: the same one again, the same one under a new epoch, or a conflict. */
+  const again = async (known: ShelvedAgent, order: StartOrder): Promise<Agent> => {
+    const { agent } = known
+    const { id, owner } = order.spec
+    if (agent.owner !== owner) throw new GodelError({ code: 'CONFLICT', what: `agent ${id}`, reason: 'it has another owner' })
+    if (agent.epoch > order.epoch)
+      throw new GodelError({ code: 'STALE_EPOCH', agent: id, epoch: order.epoch, current: agent.epoch })
+    if (!isLive(agent.status)) throw new GodelError({ code: 'CONFLICT', what: `agent ${id}`, reason: `it is ${agent.status}` })
+    if (agent.epoch === order.epoch) return shown(known)
+    const raised = { ...known, grant: order.grant, agent: { ...agent, epoch: order.epoch } }
+    const next = await save(raised, agent.status)
+    await tell(next)
+    return shown(next)
+  }
+
+  const fetchFiles = async ({ spec, staged: sent }: StartOrder, signal: AbortSignal): Promise<void> => {
+    if (sent && staged.delete(spec.id)) return
+    if (sent) throw new GodelError({ code: 'WORKSPACE_FAILED', reason: 'the files that were sent ahead are gone' })
+    const source: WorkspaceSourceFiles = spec.git === undefined ? { kind: 'empty' } : { kind: 'git', url: spec.git }
+    await workspaces.prepare(spec.id, source, signal)
+  }
+
+  const startFresh = async (order: StartOrder, signal: AbortSignal): Promise<Agent> => {
+    const { id } = order.spec
+    admission.take(order.reservation, order.from)
+    const entry = fresh(order)
+    agents.set(id, entry)
+    try {
+      await store.commit([shelveAgent(entry)])
+      await fetchFiles(order, signal)
+    } catch (error) {
+      await forget(id)
+      throw error
+    }
+    const now = find(id)
+    if (now.agent.status !== 'starting') throw new GodelError({ code: 'AGENT_NOT_RUNNING', agent: id, status: now.agent.status })
+    const idle = await save(now, 'idle')
+    watchLife(idle)
+    log.info('agent started', { agent: id, epoch: order.epoch, owner: order.spec.owner })
+    await tell(idle).catch((error: unknown) => {
+      if (hasCode(error, 'STALE_EPOCH')) throw error
+      log.debug('the homes were not told', { agent: id, error: reasonOf(error) })
+    })
+    return shown(find(id))
+  }
+
+  const forget = async (id: string): Promise<void> => {
+    agents.delete(id)
+    await workspaces.remove(id)
+    await store.commit([unshelveAgent(id)])
+    admission.release(id)
+  }
+
+  for (const entry of readShelvedAgents(store, log)) {
+    agents.set(entry.agent.id, entry)
+    if (entry.agent.status === 'starting')
+      await save(entry, 'failed', 'the node ended before its files were in place')
+    if (!isLive(agents.get(entry.agent.id)!.agent.status)) continue
+    admission.occupy(entry.agent.id)
+    watchLife(entry)
+  }
+
+  return {
+    get: (id) => {
+      const entry = agents.get(id)
+      return entry && shown(entry)
+    },
+    list: () => [...agents.values()].map(shown),
+    async start(order, signal) {
+      await checkGrant(order)
+      const { id } = order.spec
+      await starting.get(id)?.catch(() => {})
+      const known = agents.get(id)
+      if (known) return again(known, order)
+      const started = startFresh(order, signal)
+      starting.set(id, started)
+      return started.finally(() => starting.delete(id))
+    },
+    async stage(reservation, from, source, signal) {
+      const { agent } = admission.renew(reservation, from)
+      const stream = renewing(source, () => admission.renew(reservation, from))
+      await workspaces.prepare(agent, { kind: 'tar', stream }, signal)
+      staged.add(agent)
+    },
+    async kill(id, { purge, reason }) {
+      const entry = find(id)
+      if (!isLive(entry.agent.status)) {
+        if (purge) await workspaces.remove(id)
+        return entry.agent
+      }
+      const next = await end(entry, reason ?? 'killed', purge)
+      await tellQuietly(next)
+      return next.agent
+    },
+    exec(id, spec, stdin, signal) {
+      const { agent } = find(id)
+      if (agent.status === 'stopped') throw new GodelError({ code: 'AGENT_NOT_FOUND', agent: id })
+      if (agent.status !== 'idle') throw new GodelError({ code: 'AGENT_NOT_RUNNING', agent: id, status: agent.status })
+      return execs.run(agent, workspaces.dirs(id), spec, stdin, signal)
+    },
+    async publishAll() {
+      for (const entry of agents.values()) if (isLive(entry.agent.status)) await tellQuietly(entry)
+    },
+    async sweep() {
+      const before = clock.wallMs() - limits.killedWorkspaceMs
+      for (const { agent } of [...agents.values()]) {
+        if (isLive(agent.status) || agent.changedAtMs > before) continue
+        await forget(agent.id)
+      }
+      for (const id of await workspaces.list()) {
+        if (agents.has(id) || admission.isReserved(id)) continue
+        staged.delete(id)
+        await workspaces.remove(id)
+      }
+    },
+    close() {
+      for (const timer of lives.values()) timer.cancel()
+      execs.close()
+    },
+  }
+}
+
+/** Passes a stream through and renews the lease with every part that arrives. */
+async function* renewing(source: AsyncIterable<Uint8Array>, renew: () => void): AsyncIterable<Uint8Array> {
+  for await (const part of source) {
+    renew()
+    yield part
+  }
+}

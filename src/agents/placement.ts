@@ -1,0 +1,298 @@
+/**
+ * Placing an agent, from the caller's side: route, hold a slot at the target, send the files, start, and where that is refused
+ * go on to the next candidate.
+ *
+ *   route -> reserve -> [files] -> start -> placed
+ *              |           |         |-- refused: next candidate
+ *              |-----------|         |-- no answer: ask the target for the agent; is it there, it is placed; if that cannot
+ *              |                         be found out, raise the epoch at the homes and go on, so that the first copy stops
+ *              |-- refused or silent: next candidate, same epoch, since nothing was started
+ *
+ * When no candidate is left, those that were passed over for a momentary reason (full, busy, draining) are asked for a fresh
+ * advertisement first: a refusal rests on what nodes say now, never on an old advertisement.
+ */
+import type { Agent, AgentSpec, SpawnRequest } from '../base/agent.ts'
+import { sleep, type Clock } from '../base/clock.ts'
+import { errorWhat, GodelError, hasCode, toGodelError, type RejectedCandidate } from '../base/errors.ts'
+import { mintId } from '../base/ids.ts'
+import type { Limits } from '../base/limits.ts'
+import type { Log } from '../base/log.ts'
+import type { Attempt, Considered, Decision, Need } from '../base/need.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import type { Rpc } from '../net/method.ts'
+import type { Ownership } from '../ownership/ownership.ts'
+import { sealGrant, type Sealer } from '../ownership/records.ts'
+import type { Candidates } from '../routing/candidates.ts'
+import { describeNeed, explainRoute, route, type RoutePolicy } from '../routing/route.ts'
+import type { Decisions } from './decisions.ts'
+import type { Directory } from './directory.ts'
+import { agentReserve, agentSpawn, agentStatus } from './methods.ts'
+import type { InFlight } from './in-flight.ts'
+import { needOf, specOf } from './need-of.ts'
+
+export interface Placement {
+  /**
+   * Places an agent and answers once it runs. A repeated id gives the agent that is there.
+   * NO_CANDIDATE with what each candidate lacked, SPAWN_IN_DOUBT, WORKSPACE_FAILED, CONFLICT, FORBIDDEN, CANCELLED.
+   */
+  spawn(request: SpawnRequest, signal?: AbortSignal): Promise<Agent>
+  /** What would be decided now. Nothing is placed, asked or recorded. */
+  explain(request: SpawnRequest): Decision
+}
+
+interface PlacementDeps {
+  peer: string
+  mesh: Pick<Mesh, 'view' | 'acceptAd' | 'refresh' | 'realm'>
+  candidates: Candidates
+  inFlight: InFlight
+  rpc: Rpc
+  sealer: Sealer
+  ownership: Pick<Ownership, 'publish'>
+  directory: Directory
+  decisions: Decisions
+  /** Sends the uploaded files to a target, under its reservation. */
+  sendFiles: (target: string, reservation: string, upload: string, signal?: AbortSignal) => Promise<void>
+  clock: Clock
+  log: Log
+  limits: Limits
+}
+
+/** One spawn on its way: what it needs, what was tried, and the epoch that the next target gets. */
+interface Journey {
+  spec: AgentSpec
+  upload: string | undefined
+  need: Need
+  decision: Decision
+  epoch: number
+  tried: Set<string>
+  asked: Set<string>
+  /** A target that may have started a copy and cannot be asked. */
+  inDoubt: string | undefined
+  signal: AbortSignal | undefined
+}
+
+export const createPlacement = (deps: PlacementDeps): Placement => {
+  const { peer, mesh, candidates, inFlight, rpc, sealer, ownership, directory, decisions, clock, log, limits } = deps
+  const underWay = new Map<string, Promise<Agent>>()
+  const nameOf = (target: string) => mesh.view.get(target)?.ad.name ?? target
+
+  const policy = (tried: ReadonlySet<string>): RoutePolicy => ({
+    strategy: 'least-loaded',
+    offloadThreshold: limits.offloadThreshold,
+    exclude: tried,
+  })
+
+  const decide = (need: Need, tried: ReadonlySet<string>): Decision => {
+    const plan = route(need, candidates, policy(tried))
+    const { considered, omitted } = explainRoute(need, candidates, policy(tried), clock.monotonicMs())
+    const { pick, level, rule } = plan
+    const { requestId } = need
+    return { requestId, atMs: clock.wallMs(), need, strategy: 'least-loaded', rule, pick, level, considered, omitted, attempts: [] }
+  }
+
+  /** The next target: by route, or, where momentary reasons stand against everybody, after asking them how they are now. */
+  const nextTarget = async (journey: Journey): Promise<string | null> => {
+    const { need, tried, asked, signal } = journey
+    for (;;) {
+      const plan = route(need, candidates, policy(tried))
+      if (plan.pick !== null) return plan.pick
+      const stale = plan
+        .staleRejects()
+        .filter((other) => other !== peer && !asked.has(other))
+        .slice(0, limits.placementAttemptsMax)
+      if (stale.length === 0) return null
+      for (const other of stale) asked.add(other)
+      await Promise.allSettled(stale.map((other) => mesh.refresh(other, signal)))
+    }
+  }
+
+  const note = (journey: Journey, target: string, outcome: Attempt['outcome'], error?: string): void => {
+    const { epoch, decision } = journey
+    decision.attempts.push({ peer: target, node: nameOf(target), epoch, outcome, ...(error !== undefined && { error }) })
+  }
+
+  const callOptions = (journey: Journey, timeoutMs: number) => ({
+    timeoutMs,
+    ...(journey.signal && { signal: journey.signal }),
+  })
+
+  /** Holds a slot; undefined when the target refused or cannot be reached, which has then been noted. */
+  const reserve = async (journey: Journey, target: string): Promise<{ reservation: string; held: boolean } | undefined> => {
+    const { spec, epoch, signal } = journey
+    try {
+      const answer = await rpc.call(target, agentReserve, { spec, epoch }, callOptions(journey, limits.reserveTimeoutMs))
+      if ('reservation' in answer) return answer
+      note(journey, target, 'refused', `${answer.refusal.code}: ${answer.refusal.reason}`)
+      if (answer.refusal.code === 'FORBIDDEN')
+        throw new GodelError({ code: 'FORBIDDEN', action: 'spawning an agent', reason: answer.refusal.reason })
+      await mesh.acceptAd(answer.advertisement, 0).catch((error: unknown) => log.debug('a refusal brought a bad ad', { target, error: String(error) }))
+    } catch (error) {
+      signal?.throwIfAborted()
+      if (hasCode(error, 'FORBIDDEN', 'CANCELLED')) throw error
+      note(journey, target, 'unreachable', wordsOf(error))
+    }
+    return undefined
+  }
+
+  const start = async (journey: Journey, target: string, held: { reservation: string; held: boolean }): Promise<Agent | undefined> => {
+    const { spec, upload, epoch, signal } = journey
+    const { reservation } = held
+    const staged = upload !== undefined && !held.held
+    try {
+      if (staged) await deps.sendFiles(target, reservation, upload, signal)
+    } catch (error) {
+      signal?.throwIfAborted()
+      if (hasCode(error, 'WORKSPACE_FAILED', 'NOT_FOUND', 'TOO_LARGE')) throw error
+      note(journey, target, 'unreachable', wordsOf(error))
+      return undefined
+    }
+    const grant = await sealGrant(sealer, spec.id, epoch, target)
+    if (epoch > 1) await raise(journey, target, grant)
+    const timeoutMs = limits.rpcDefaultTimeoutMs + (spec.git === undefined ? 0 : limits.gitCloneTimeoutMs)
+    try {
+      return await rpc.call(target, agentSpawn, { spec, epoch, grant, reservation, staged }, callOptions(journey, timeoutMs))
+    } catch (error) {
+      signal?.throwIfAborted()
+      return afterFailure(journey, target, error)
+    }
+  }
+
+  /** A start that failed: refused for this node, refused for good, never sent, or, worst, not known. */
+  const afterFailure = async (journey: Journey, target: string, error: unknown): Promise<Agent | undefined> => {
+    const failure = toGodelError(error)
+    if (hasCode(failure, 'WORKSPACE_FAILED', 'CONFLICT', 'FORBIDDEN', 'STALE_EPOCH', 'CANCELLED')) throw failure
+    if (!hasCode(failure, 'STREAM_LOST', 'DEADLINE_EXCEEDED')) {
+      note(journey, target, hasCode(failure, 'PEER_UNREACHABLE') ? 'unreachable' : 'refused', wordsOf(failure))
+      return undefined
+    }
+    log.warn('the answer to a spawn was lost', { agent: journey.spec.id, target, error: failure.message })
+    const found = await settle(journey, target)
+    if (found === 'silent') {
+      note(journey, target, 'unknown', wordsOf(failure))
+      journey.inDoubt = target
+    } else if (found === 'absent') note(journey, target, 'refused', 'it did not start the agent')
+    // Whatever the first target made of the order, from here on a copy of it is superseded.
+    if (typeof found === 'string') journey.epoch++
+    return typeof found === 'string' ? undefined : found
+  }
+
+  /** Finds out whether a target whose answer was lost runs the agent. */
+  const settle = async ({ spec, signal }: Journey, target: string): Promise<Agent | 'absent' | 'silent'> => {
+    const giveUpAt = clock.monotonicMs() + limits.spawnSettleMs
+    let startingUntil = clock.monotonicMs() + limits.gitCloneTimeoutMs
+    for (;;) {
+      try {
+        const { agent } = await rpc.call(target, agentStatus, { agent: spec.id }, { timeoutMs: limits.recordTimeoutMs })
+        if (!agent) return 'absent'
+        if (agent.status !== 'starting') return agent
+        if (clock.monotonicMs() > startingUntil) return 'silent'
+      } catch {
+        if (clock.monotonicMs() > giveUpAt) return 'silent'
+        startingUntil = Math.min(startingUntil, giveUpAt)
+      }
+      await sleep(clock, limits.spawnPollMs, signal)
+    }
+  }
+
+  /** Tells the homes that the agent is to be at `target` under a new epoch, before anything starts there. */
+  const raise = async ({ spec, epoch }: Journey, target: string, grant: Uint8Array): Promise<void> => {
+    const now = clock.wallMs()
+    const { requirements: _, timeoutSeconds: _timeout, git: _git, ...said } = spec
+    const isolation = mesh.view.get(target)?.ad.isolation ?? 'none'
+    const agent: Agent = {
+      ...said,
+      status: 'starting',
+      host: target,
+      hostName: nameOf(target),
+      epoch,
+      isolation,
+      createdAtMs: now,
+      changedAtMs: now,
+    }
+    const homes = await ownership.publish({ agent, version: 0, mode: 'pinned' }, grant)
+    log.info('epoch raised', { agent: spec.id, epoch, target, homes })
+  }
+
+  const attempt = async (journey: Journey, target: string): Promise<Agent | undefined> => {
+    const held = await reserve(journey, target)
+    return held && start(journey, target, held)
+  }
+
+  const place = async (journey: Journey): Promise<Agent> => {
+    const { spec, tried, decision } = journey
+    while (decision.attempts.length < limits.placementAttemptsMax) {
+      const target = await nextTarget(journey)
+      if (target === null) break
+      const counted = inFlight.begin(target)
+      const agent = await attempt(journey, target).catch((error: unknown) => {
+        counted.failed()
+        throw error
+      })
+      if (agent === undefined) counted.failed()
+      else {
+        counted.placed()
+        decision.pick = target
+        note({ ...journey, epoch: agent.epoch }, target, 'placed')
+        directory.seen(agent)
+        return agent
+      }
+      tried.add(target)
+    }
+    if (journey.inDoubt !== undefined)
+      throw new GodelError({ code: 'SPAWN_IN_DOUBT', agent: spec.id, node: nameOf(journey.inDoubt) })
+    decision.pick = null
+    const considered = rejected(explainRoute(journey.need, candidates, policy(new Set()), clock.monotonicMs()).considered, decision.attempts)
+    throw new GodelError({ code: 'NO_CANDIDATE', need: describeNeed(journey.need), considered, attempts: decision.attempts.length })
+  }
+
+  const begin = async (request: SpawnRequest & { id: string }, epoch: number, signal?: AbortSignal): Promise<Agent> => {
+    const realm = mesh.realm()
+    const spec = specOf(request, { owner: peer, realm: realm.id })
+    const need = needOf(spec)
+    const decision = decide(need, new Set())
+    const upload = request.workspace && 'upload' in request.workspace ? request.workspace.upload : undefined
+    try {
+      return await place({ spec, upload, need, decision, epoch, tried: new Set(), asked: new Set(), inDoubt: undefined, signal })
+    } finally {
+      decisions.add(decision)
+    }
+  }
+
+  /** An id that was used before: the agent that is there, or, if its host is gone and it is ours, the next epoch. */
+  const beginAgain = async (request: SpawnRequest & { id: string }, signal?: AbortSignal): Promise<Agent> => {
+    const known = await directory.find(request.id, signal)
+    if (!known) return begin(request, 1, signal)
+    if (known.status === 'lost' && known.owner === peer) return begin(request, known.epoch + 1, signal)
+    if (known.status === 'stopped' || known.status === 'failed')
+      throw new GodelError({ code: 'CONFLICT', what: `agent ${known.id}`, reason: `its id was used, and it is ${known.status}` })
+    return known
+  }
+
+  return {
+    spawn(request, signal) {
+      const id = request.id ?? mintId('ag', clock.wallMs())
+      const same = underWay.get(id)
+      if (same) return same
+      const work = request.id === undefined ? begin({ ...request, id }, 1, signal) : beginAgain({ ...request, id }, signal)
+      const done = work.finally(() => underWay.delete(id))
+      underWay.set(id, done)
+      return done
+    },
+    explain(request) {
+      const id = request.id ?? mintId('ag', clock.wallMs())
+      return decide(needOf(specOf({ ...request, id }, { owner: peer, realm: mesh.realm().id })), new Set())
+    },
+  }
+}
+
+const wordsOf = (error: unknown): string => {
+  const { detail } = toGodelError(error)
+  return `${detail.code}: ${errorWhat(detail)}`
+}
+
+/** Why each candidate did not take the agent: what it answered where it was asked, else what its advertisement lacks. */
+const rejected = (considered: Considered[], attempts: Attempt[]): RejectedCandidate[] =>
+  considered.map(({ node, peer, rejected: reasons }) => {
+    const answers = attempts.filter((attempt) => attempt.peer === peer && attempt.error).map((attempt) => attempt.error!)
+    return { node, peer, reasons: answers.length > 0 ? answers : (reasons ?? ['it was not asked']) }
+  })

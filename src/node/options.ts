@@ -1,0 +1,83 @@
+/** What a node is started with, its defaults, and the traits that follow from them and from the host. */
+import { hostname } from 'node:os'
+import { CapabilitySchema, LabelsSchema, NameSchema, RegionSchema, type Isolation, type NodeTraits } from '../base/advertisement.ts'
+import { GodelError, hasCode } from '../base/errors.ts'
+import type { Limits } from '../base/limits.ts'
+import { parser, type Parse } from '../base/schema.ts'
+
+export interface NodeOptions {
+  /** The realm's name: made on a fresh data directory, joined with `join`, and checked against what is there otherwise. */
+  realm?: string
+  /** The node's own name; the host's unless told. */
+  name?: string
+  dataDir: string
+  /** 0 picks a free port. */
+  apiPort: number
+  /** Multiaddrs; none listens on every address at the port of the last start, else at limits.peerPort, else at a free one. */
+  listen: string[]
+  /** The text of a join token. */
+  join?: string
+  /** Multiaddrs that end in /p2p/PEER. */
+  bootstrap: string[]
+  /** Slots for agents; limits.capacityDefault unless told. */
+  capacity?: number
+  region?: string
+  labels: Record<string, string>
+  capabilities: string[]
+  gpu: { count: number; types: string[] }
+  costPerHour?: number
+  shareable: boolean
+  acceptUnsandboxed: boolean
+  /** debug, info, warn or error; info unless told. */
+  logLevel?: string
+}
+
+/** The runtimes that this program brings along, with the version of their interface. */
+const RUNTIMES = [{ kind: 'process', version: '1' }]
+
+/** The host's name as a node name: what does not fit is replaced. */
+export const defaultName = (): string => {
+  const name = hostname()
+    .split('.')[0]!
+    .replaceAll(/[^A-Za-z0-9._-]/g, '-')
+    .replace(/^[^A-Za-z0-9]+/, '')
+    .slice(0, 63)
+  return name === '' ? 'node' : name
+}
+
+const parseName = parser('a name', NameSchema)
+const parseRegion = parser('a region', RegionSchema)
+const parseLabels = parser('labels', LabelsSchema)
+const parseCapability = parser('a capability', CapabilitySchema)
+
+/** INVALID_ARGUMENT that names the option. */
+const checked = <T>(field: string, parse: Parse<T>, value: unknown): T => {
+  try {
+    return parse(value)
+  } catch (error) {
+    if (!hasCode(error, 'INVALID_MESSAGE')) throw error
+    throw new GodelError({ code: 'INVALID_ARGUMENT', field, reason: `${JSON.stringify(value)}: ${error.detail.reason}` })
+  }
+}
+
+/** The traits that this node will advertise. INVALID_ARGUMENT for what the mesh could not carry. */
+export const traitsOf = (options: NodeOptions, isolation: Isolation): NodeTraits => ({
+  name: checked('--name', parseName, options.name ?? defaultName()),
+  ...(options.region !== undefined && { region: checked('--region', parseRegion, options.region) }),
+  labels: checked('--label', parseLabels, options.labels),
+  capabilities: options.capabilities.map((capability) => checked('--capability', parseCapability, capability)),
+  runtimes: RUNTIMES,
+  gpu: options.gpu,
+  cost: options.costPerHour === undefined ? {} : { perHour: options.costPerHour },
+  isolation,
+  acceptUnsandboxed: options.acceptUnsandboxed,
+  shareable: options.shareable,
+  shareFraction: options.shareable ? 1 : 0,
+})
+
+/** The number of slots. INVALID_ARGUMENT out of bounds. */
+export const slotsOf = (options: NodeOptions, limits: Pick<Limits, 'capacityDefault' | 'capacityMax'>): number => {
+  const slots = options.capacity ?? limits.capacityDefault
+  if (Number.isSafeInteger(slots) && slots >= 0 && slots <= limits.capacityMax) return slots
+  throw new GodelError({ code: 'INVALID_ARGUMENT', field: '--capacity', reason: `must be from 0 to ${limits.capacityMax}` })
+}

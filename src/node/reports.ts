@@ -1,0 +1,111 @@
+/** What the API tells about this node, its peers and its realm, put together from the rooms. */
+import type { Admission } from '../agents/admission.ts'
+import type { Agents } from '../agents/agents.ts'
+import type { IsolationProbe } from '../agents/sandbox.ts'
+import type { NodeServices } from '../api/services.ts'
+import type { NodeTraits } from '../base/advertisement.ts'
+import type { Clock } from '../base/clock.ts'
+import type { NodeStatusReport, PeerReport, RealmReport } from '../base/report.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import type { PeerView } from '../mesh/view.ts'
+import type { Net } from '../net/net.ts'
+import { version } from './version.ts'
+
+export type Stage = 'starting' | 'ok' | 'stopping'
+
+interface ReportDeps {
+  net: Net
+  mesh: Mesh
+  traits: NodeTraits
+  isolation: IsolationProbe
+  dataDir: string
+  startedAtMs: number
+  clock: Clock
+  stage: { readonly now: Stage }
+  api: () => string
+  agents: Agents
+  admission: Admission
+  metrics: () => Promise<string>
+}
+
+/** The services that the API speaks for. */
+export const createServices = (deps: ReportDeps): NodeServices => {
+  const { net, mesh, traits, clock, stage, agents } = deps
+  const realm = () => ({ id: mesh.realm().id, name: mesh.realm().name })
+  return {
+    health: () => ({ live: true, ready: stage.now === 'ok', status: stage.now }),
+    identity: () => ({ peer: net.peer, name: traits.name, realm: realm(), version }),
+    node: () => nodeReport(deps),
+    peers: () => [...mesh.view.entries()].map((entry) => peerReport(entry, deps)),
+    realm: () => realmReport(mesh),
+    invite: async (order) => {
+      const expiresAtMs = clock.wallMs() + order.ttlMs
+      return { token: await mesh.invite(order), role: order.role, uses: order.uses, expiresAtMs }
+    },
+    agents,
+    metrics: deps.metrics,
+  }
+}
+
+const nodeReport = (deps: ReportDeps): NodeStatusReport => {
+  const { net, mesh, traits, isolation, dataDir, startedAtMs, admission } = deps
+  const peers = { alive: 0, suspect: 0, down: 0, left: 0 }
+  for (const entry of mesh.view.entries()) if (!entry.self) peers[entry.state]++
+  const capacity = admission.capacity()
+  return {
+    peer: net.peer,
+    name: traits.name,
+    version,
+    realm: { id: mesh.realm().id, name: mesh.realm().name },
+    role: mesh.membership().role,
+    startedAtMs,
+    dataDir,
+    api: deps.api(),
+    listen: net.addresses(),
+    capacity,
+    traits,
+    peers,
+    agents: { running: capacity.running },
+    isolation: { level: isolation.level, ...(isolation.reason !== undefined && { reason: isolation.reason }) },
+  }
+}
+
+const peerReport = ({ peer, state, ad, ageMs, self }: PeerView, { net, mesh }: ReportDeps): PeerReport => ({
+  peer,
+  name: ad.name,
+  state,
+  status: ad.status,
+  ...(ad.region !== undefined && { region: ad.region }),
+  currentLoad: ad.currentLoad,
+  running: ad.running,
+  maxConcurrent: ad.maxConcurrent,
+  gpu: ad.gpu,
+  capabilities: ad.capabilities,
+  runtimes: ad.runtimes,
+  isolation: ad.isolation,
+  cost: ad.cost,
+  labels: ad.labels,
+  adAgeMs: ageMs,
+  incarnation: ad.incarnation,
+  sequence: ad.sequence,
+  self,
+  connected: self || net.isConnected(peer),
+  addresses: self ? net.addresses() : mesh.addressesOf(peer),
+})
+
+const realmReport = (mesh: Mesh): RealmReport => {
+  const { id, name, document } = mesh.realm()
+  const { role, expiresAtMs } = mesh.membership()
+  return {
+    id,
+    name,
+    ...(document.namespace !== undefined && { namespace: document.namespace }),
+    federation: document.federation,
+    version: document.version,
+    issuedAtMs: document.issuedAtMs,
+    role,
+    certificateExpiresAtMs: expiresAtMs,
+    issuers: document.issuers,
+    roots: document.roots,
+  }
+}

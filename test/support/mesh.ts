@@ -1,0 +1,149 @@
+/** Nodes of a mesh inside the test's process: a real `net` on loopback, a store in memory, and the `mesh` room on top. */
+import type { Capacity, NodeTraits } from '../../src/base/advertisement.ts'
+import type { Clock } from '../../src/base/clock.ts'
+import { GodelError } from '../../src/base/errors.ts'
+import { limits as defaults, type Limits } from '../../src/base/limits.ts'
+import { silentLog, type Log } from '../../src/base/log.ts'
+import { silentMeter } from '../../src/base/meter.ts'
+import { createNodeKey, type NodeKey } from '../../src/identity/node-key.ts'
+import { startMesh, type Mesh } from '../../src/mesh/mesh.ts'
+import { startNet, type Net } from '../../src/net/net.ts'
+import { createRealClock } from '../../src/node/real-clock.ts'
+import { openMemoryStore } from '../../src/store/memory.ts'
+import type { Store } from '../../src/store/store.ts'
+
+export interface MeshNode {
+  readonly name: string
+  readonly key: NodeKey
+  readonly store: Store
+  readonly net: Net
+  readonly mesh: Mesh
+  /** What it says it can take; change it and call `mesh.advertise()`. */
+  readonly capacity: { -readonly [K in keyof Capacity]: Capacity[K] }
+  /** Cuts the node off from everybody, both ways; `heal` lets it dial and be dialled again. */
+  cut(): void
+  heal(): void
+  /** Good-bye and stop. */
+  leave(): Promise<void>
+  /** Stops without a word, as `kill -9` would: the sockets close. */
+  kill(): Promise<void>
+}
+
+export interface MeshNodeOptions {
+  name: string
+  key?: NodeKey
+  rootKey?: NodeKey
+  store?: Store
+  realm?: string | undefined
+  join?: string
+  bootstrap?: string[]
+  limits?: Partial<Limits>
+  traits?: Partial<NodeTraits>
+  log?: Log
+  clock?: Clock
+}
+
+export const traitsOf = (name: string, traits: Partial<NodeTraits> = {}): NodeTraits => ({
+  name,
+  labels: {},
+  capabilities: [],
+  runtimes: [{ kind: 'process', version: '1' }],
+  gpu: { count: 0, types: [] },
+  cost: {},
+  isolation: 'none',
+  acceptUnsandboxed: true,
+  shareable: false,
+  shareFraction: 0,
+  ...traits,
+})
+
+/** Starts one; what `startMesh` throws is thrown after the net was closed again. */
+export const startMeshNode = async (options: MeshNodeOptions): Promise<MeshNode> => {
+  const { name, log = silentLog, clock = createRealClock() } = options
+  const key = options.key ?? createNodeKey()
+  const rootKey = options.rootKey ?? createNodeKey()
+  const store = options.store ?? openMemoryStore()
+  const limits: Limits = { ...defaults, ...options.limits }
+  const common = { key, limits, clock, log: log.child({ node: name }), meter: silentMeter }
+  const line = cuttable(await startNet(common, { listen: ['/ip4/127.0.0.1/tcp/0'] }))
+  const { net } = line
+  const capacity: Capacity = { status: 'available', currentLoad: 0, running: 0, maxConcurrent: 8 }
+  let mesh: Mesh
+  try {
+    mesh = await startMesh(
+      {
+        ...common,
+        net,
+        store,
+        capacity: () => ({ ...capacity }),
+        traits: traitsOf(name, options.traits),
+        rootKey: () => Promise.resolve(rootKey),
+      },
+      { realm: options.realm, join: options.join, bootstrap: options.bootstrap ?? [] },
+    )
+  } catch (error) {
+    await net.close()
+    throw error
+  }
+  const kill = async () => {
+    await mesh.close()
+    await net.close()
+  }
+  return {
+    name,
+    key,
+    store,
+    net,
+    mesh,
+    capacity,
+    cut: line.cut,
+    heal: line.heal,
+    kill,
+    async leave() {
+      await mesh.leave()
+      await kill()
+    },
+  }
+}
+
+/** A net that can be cut off: while it is, every connection is closed and no dial succeeds. */
+const cuttable = (net: Net): { net: Net; cut(): void; heal(): void } => {
+  let isCut = false
+  net.onConnected((peer) => {
+    if (isCut) void net.disconnect(peer)
+  })
+  const dial: Net['dial'] = (peer, addresses, signal) =>
+    isCut
+      ? Promise.reject(new GodelError({ code: 'PEER_UNREACHABLE', peer, reason: 'the line is cut' }))
+      : net.dial(peer, addresses, signal)
+  return {
+    net: { ...net, dial },
+    cut() {
+      isCut = true
+      for (const peer of net.connected()) void net.disconnect(peer)
+    },
+    heal() {
+      isCut = false
+    },
+  }
+}
+
+/** Waits until `check` holds; fails with `what` and its last value after `withinMs`. Gives the milliseconds that it took. */
+export const until = async (what: string, check: () => unknown, withinMs = 15_000): Promise<number> => {
+  const clock = createRealClock()
+  const startMs = clock.monotonicMs()
+  for (;;) {
+    const value = await check()
+    const elapsedMs = clock.monotonicMs() - startMs
+    if (value === true) return elapsedMs
+    if (elapsedMs > withinMs) throw new Error(`not within ${withinMs} ms: ${what} (last: ${JSON.stringify(value)})`)
+    await new Promise<void>((resolve) => clock.after(20, resolve))
+  }
+}
+
+/** The states that a node sees, by name in order: `a:alive b:down`. */
+export const statesSeenBy = (node: MeshNode): string =>
+  [...node.mesh.view.entries()]
+    .map((entry) => `${entry.ad.name}:${entry.state}`)
+    .toSorted()
+    .join(' ')

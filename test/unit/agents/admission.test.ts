@@ -1,0 +1,116 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { NodeTraits } from '../../../src/base/advertisement.ts'
+import type { Requirements } from '../../../src/base/agent.ts'
+import { mintId } from '../../../src/base/ids.ts'
+import { limits } from '../../../src/base/limits.ts'
+import { createAdmission } from '../../../src/agents/admission.ts'
+import { createFakeClock } from '../../fakes/clock.ts'
+import { specWith } from '../../support/agents.ts'
+
+const SELF = `12D3KooW${'A'.repeat(44)}`
+const CALLER = `12D3KooW${'B'.repeat(44)}`
+const traits: NodeTraits = {
+  name: 'box',
+  region: 'eu-west',
+  labels: { env: 'prod' },
+  capabilities: ['docker'],
+  runtimes: [{ kind: 'process', version: '1' }],
+  gpu: { count: 1, types: ['a100'] },
+  cost: {},
+  isolation: 'bwrap',
+  acceptUnsandboxed: false,
+  shareable: false,
+  shareFraction: 0,
+}
+
+const admissionOf = (slots: number, fields: Partial<NodeTraits> = {}) => {
+  const clock = createFakeClock()
+  let changes = 0
+  const deps = { clock, limits, peer: SELF, traits: { ...traits, ...fields }, onChange: () => changes++ }
+  return { clock, changes: () => changes, admission: createAdmission(deps, { slots }) }
+}
+let minted = 0
+const spec = (requirements: Requirements = {}, id = mintId('ag', 1_000 + minted++)) => specWith({ owner: CALLER, id, requirements })
+
+describe('the slots of a node', () => {
+  test('are never taken twice, whatever the order of reserving, taking, lapsing and releasing', () => {
+    const action = fc.record({ kind: fc.constantFrom('reserve', 'take', 'release', 'lapse'), agent: fc.integer({ min: 0, max: 7 }) })
+    fc.assert(
+      fc.asyncProperty(fc.array(action, { maxLength: 40 }), async (actions) => {
+        const { admission, clock } = admissionOf(3)
+        const specs = Array.from({ length: 8 }, () => spec())
+        const held = new Map<number, string>()
+        for (const { kind, agent } of actions) {
+          const used = admission.capacity().running
+          try {
+            if (kind === 'reserve') held.set(agent, admission.reserve(specs[agent]!, 1, CALLER).id)
+            if (kind === 'take') admission.take(held.get(agent) ?? 'rs_none', CALLER)
+            if (kind === 'release') admission.release(specs[agent]!.id)
+            if (kind === 'lapse') await clock.advance(limits.reservationMs)
+          } catch (error) {
+            expect(['AT_CAPACITY', 'RESERVATION_EXPIRED']).toContain((error as { code: string }).code)
+            expect(admission.capacity().running).toBe(used)
+          }
+          expect(admission.capacity().running).toBeLessThanOrEqual(3)
+        }
+      }),
+    )
+  })
+
+  test('a full node refuses and says how full it is', () => {
+    const { admission } = admissionOf(1)
+    admission.reserve(spec(), 1, CALLER)
+    expect(() => admission.reserve(spec(), 1, CALLER)).toThrow(expect.objectContaining({ detail: { code: 'AT_CAPACITY', node: 'box', running: 1, capacity: 1 } }))
+    expect(admission.capacity()).toEqual({ status: 'busy', currentLoad: 1, running: 1, maxConcurrent: 1 })
+  })
+
+  test('asking again for the same agent and epoch takes no second slot', () => {
+    const { admission } = admissionOf(1)
+    const wanted = spec()
+    const first = admission.reserve(wanted, 1, CALLER)
+    expect(admission.reserve(wanted, 1, CALLER).id).toBe(first.id)
+    expect(admission.capacity().running).toBe(1)
+  })
+
+  test('a reservation that nobody uses lapses, and one that is renewed does not', async () => {
+    const { admission, clock, changes } = admissionOf(2)
+    const lapsing = admission.reserve(spec(), 1, CALLER)
+    const kept = admission.reserve(spec(), 1, CALLER)
+    await clock.advance(limits.reservationMs - 1)
+    admission.renew(kept.id, CALLER)
+    const before = changes()
+    await clock.advance(1)
+    expect(changes()).toBe(before + 1)
+    expect(admission.capacity().running).toBe(1)
+    expect(() => admission.take(lapsing.id, CALLER)).toThrow(expect.objectContaining({ code: 'RESERVATION_EXPIRED' }))
+    expect(admission.take(kept.id, CALLER)).toMatchObject({ id: kept.id })
+  })
+
+  test("another node's reservation cannot be taken", () => {
+    const { admission } = admissionOf(1)
+    const { id } = admission.reserve(spec(), 1, CALLER)
+    expect(() => admission.take(id, SELF)).toThrow(expect.objectContaining({ code: 'RESERVATION_EXPIRED' }))
+  })
+})
+
+describe('what a node cannot do it refuses, whatever its advertisement says', () => {
+  test.each([
+    ['a GPU it has not', { gpu: true }, { gpu: { count: 0, types: [] } }, /GPU/],
+    ['a GPU of another type', { gpu: true, gpuType: 'h100' }, {}, /h100/],
+    ['another region', { region: 'us-east' }, {}, /us-east/],
+    ['a capability it lacks', { capabilities: ['cuda'] }, {}, /cuda/],
+    ['a label it lacks', { nodeLabels: { env: 'test' } }, {}, /env=test/],
+    ['isolation it cannot give', { isolation: 'bwrap' as const }, { isolation: 'none' as const, acceptUnsandboxed: true }, /isolation/],
+    ["another node's agent without a sandbox", {}, { isolation: 'none' as const }, /unsandboxed/],
+  ] satisfies [string, Requirements, Partial<NodeTraits>, RegExp][])('%s', (_what, requirements, fields, words) => {
+    const { admission } = admissionOf(4, fields)
+    expect(() => admission.reserve(spec(requirements), 1, CALLER)).toThrow(expect.objectContaining({ code: 'UNFIT', message: expect.stringMatching(words) }))
+    expect(admission.capacity().running).toBe(0)
+  })
+
+  test('its own agents it runs without a sandbox', () => {
+    const { admission } = admissionOf(1, { isolation: 'none' })
+    expect(admission.reserve(spec(), 1, SELF).from).toBe(SELF)
+  })
+})
