@@ -36,7 +36,6 @@ export const createOutput = (
 
   for (const source of sources) {
     const onReadable = () => {
- source.pipe.on('data', (d) => { source.rest = source.rest ? Buffer.concat([source.rest, d]) : d });
       if (!waiting.includes(source)) waiting.push(source)
       wake()
     }

@@ -134,12 +134,16 @@ export const removeTree = async (root: string): Promise<void> => {
   }
 }
 
+/** What disappears meanwhile is fine: a removal that failed in one place may still be going on in another. */
 const openDirectories = async (dir: string): Promise<void> => {
-  const entry = await lstat(dir).catch(() => undefined)
-  if (!entry?.isDirectory()) return
-  await chmod(dir, 0o700)
-  for (const child of await readdir(dir, { withFileTypes: true }))
-    if (child.isDirectory()) await openDirectories(path.join(dir, child.name))
+  try {
+    if (!(await lstat(dir)).isDirectory()) return
+    await chmod(dir, 0o700)
+    for (const child of await readdir(dir, { withFileTypes: true }))
+      if (child.isDirectory()) await openDirectories(path.join(dir, child.name))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
 }
 
 /** `git@host:path`, or a URL of one of the schemes that name another machine. */

@@ -23,6 +23,9 @@ export interface MeshNode {
   /** Cuts the node off from everybody, both ways; `heal` lets it dial and be dialled again. */
   cut(): void
   heal(): void
+  /** From now on it neither answers nor says anything, with its connections open, as after SIGSTOP; `wake` as after SIGCONT. */
+  sleep(): void
+  wake(): void
   /** Good-bye and stop. */
   leave(): Promise<void>
   /** Stops without a word, as `kill -9` would: the sockets close. */
@@ -66,7 +69,8 @@ export const startMeshNode = async (options: MeshNodeOptions): Promise<MeshNode>
   const limits: Limits = { ...defaults, ...options.limits }
   const common = { key, limits, clock, log: log.child({ node: name }), meter: silentMeter }
   const line = cuttable(await startNet(common, { listen: ['/ip4/127.0.0.1/tcp/0'] }))
-  const { net } = line
+  const dozing = dozable(line.net)
+  const { net } = dozing
   const capacity: Capacity = { status: 'available', currentLoad: 0, running: 0, maxConcurrent: 8 }
   let mesh: Mesh
   try {
@@ -98,6 +102,8 @@ export const startMeshNode = async (options: MeshNodeOptions): Promise<MeshNode>
     capacity,
     cut: line.cut,
     heal: line.heal,
+    sleep: dozing.sleep,
+    wake: dozing.wake,
     kill,
     async leave() {
       await mesh.leave()
@@ -125,6 +131,35 @@ const cuttable = (net: Net): { net: Net; cut(): void; heal(): void } => {
     heal() {
       isCut = false
     },
+  }
+}
+
+/** A net that can be silenced: while it sleeps, whatever it is asked and whatever it says waits. */
+const dozable = (net: Net): { net: Net; sleep(): void; wake(): void } => {
+  let awake = Promise.withResolvers<void>()
+  awake.resolve()
+  const rpc: Net['rpc'] = {
+    ...net.rpc,
+    call: (...call) => awake.promise.then(() => net.rpc.call(...call)),
+    register: (methods) =>
+      net.rpc.register(
+        methods.map(({ method, handle }) => ({
+          method,
+          handle: (request, context) => awake.promise.then(() => handle(request, context)),
+        })),
+      ),
+  }
+  const pubsub: Net['pubsub'] = {
+    publish: (topic, bytes) => awake.promise.then(() => net.pubsub.publish(topic, bytes)),
+    subscribe: (topic, handler) =>
+      net.pubsub.subscribe(topic, (bytes, from) => awake.promise.then(() => handler(bytes, from))),
+  }
+  return {
+    net: { ...net, rpc, pubsub },
+    sleep() {
+      awake = Promise.withResolvers()
+    },
+    wake: () => awake.resolve(),
   }
 }
 

@@ -12,15 +12,15 @@ import {
 import { createServer, type Server } from 'node:http'
 import { createServer as createTcpServer, connect, type AddressInfo } from 'node:net'
 import path from 'node:path'
-import { create, Header } from 'tar'
+import { create } from 'tar'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { mintId } from '../../../src/base/ids.ts'
 import { createSandbox } from '../../../src/agents/sandbox.ts'
-import { createUploads } from '../../../src/agents/uploads.ts'
 import { createWorkspaces, type WorkspaceSourceFiles } from '../../../src/agents/workspaces.ts'
 import { createExecRig, probedLevels, type ExecRig } from '../../support/exec-rig.ts'
 import { runGit } from '../../support/git.ts'
 import { processesWith } from '../../support/processes.ts'
+import { paxOf, streamOf, tarOf } from '../../support/tar-files.ts'
 import { waitFor } from '../../support/wait.ts'
 
 const levels = await probedLevels()
@@ -36,53 +36,6 @@ const workspacesOf = (limits: Record<string, number> = {}, level = levels[0]!) =
     { ...rig, limits: { ...rig.limits, ...limits }, sandbox: createSandbox(level, { hide: [rig.dataDir] }) },
     { dataDir: rig.dataDir },
   )
-
-async function* stream(...chunks: Uint8Array[]): AsyncIterable<Uint8Array> {
-  yield* chunks
-}
-
-interface Entry {
-  path: string
-  type?: 'File' | 'Directory' | 'SymbolicLink' | 'Link' | 'CharacterDevice' | 'BlockDevice' | 'FIFO'
-  linkpath?: string
-  mode?: number
-  body?: string
-  /** What the header claims, where that differs from the body. */
-  size?: number
-}
-
-/** Packs entries as they are, hostile ones included, which no archiver would make. */
-const tarOf = (...entries: Entry[]): Buffer => {
-  const blocks = entries.flatMap(({ path: name, type = 'File', linkpath, mode = 0o644, body = '', size }) => {
-    const header = new Header({
-      path: name,
-      type,
-      mode,
-      size: size ?? Buffer.byteLength(body),
-      mtime: new Date(0),
-      ...(linkpath !== undefined && { linkpath }),
-    })
-    const block = Buffer.alloc(512)
-    header.encode(block)
-    return [block, Buffer.from(body), Buffer.alloc((512 - (Buffer.byteLength(body) % 512)) % 512)]
-  })
-  return Buffer.concat([...blocks, Buffer.alloc(1024)])
-}
-
-const paxOf = (records: Record<string, string>, entry: Entry): Buffer => {
-  const body = Object.entries(records)
-    .map(([key, value]) => {
-      const rest = ` ${key}=${value}\n`
-      let length = Buffer.byteLength(rest) + 1
-      while (Buffer.byteLength(String(length)) + Buffer.byteLength(rest) !== length) length++
-      return `${length}${rest}`
-    })
-    .join('')
-  return Buffer.concat([
-    tarOf({ path: 'PaxHeader', type: 'ExtendedHeader' as never, body }).subarray(0, -1024),
-    tarOf(entry),
-  ])
-}
 
 const newAgent = () => mintId('ag', Date.now())
 
@@ -135,10 +88,10 @@ describe('a workspace', () => {
     const agent = newAgent()
     const { workspace } = await workspaces.prepare(
       agent,
-      { kind: 'tar', stream: stream(tarOf({ path: 'old' })) },
+      { kind: 'tar', stream: streamOf(tarOf({ path: 'old' })) },
       never,
     )
-    await workspaces.prepare(agent, { kind: 'tar', stream: stream(tarOf({ path: 'new' })) }, never)
+    await workspaces.prepare(agent, { kind: 'tar', stream: streamOf(tarOf({ path: 'new' })) }, never)
     expect(readdirSync(workspace)).toEqual(['new'])
     expect(agentFiles().filter((name) => name.includes(agent))).toEqual([agent])
   })
@@ -182,13 +135,13 @@ describe('a tar', () => {
     const pieces = Array.from({ length: Math.ceil(bytes.length / 100) }, (_, index) =>
       bytes.subarray(index * 100, index * 100 + 100),
     )
-    const { workspace } = await workspacesOf().prepare(newAgent(), { kind: 'tar', stream: stream(...pieces) }, never)
+    const { workspace } = await workspacesOf().prepare(newAgent(), { kind: 'tar', stream: streamOf(...pieces) }, never)
     expect(readFileSync(path.join(workspace, 'a'), 'utf8')).toBe('x'.repeat(700))
     expect(readFileSync(path.join(workspace, 'b'), 'utf8')).toBe('y')
   })
 
   it('that is empty gives an empty workspace', async () => {
-    const { workspace } = await workspacesOf().prepare(newAgent(), { kind: 'tar', stream: stream(tarOf()) }, never)
+    const { workspace } = await workspacesOf().prepare(newAgent(), { kind: 'tar', stream: streamOf(tarOf()) }, never)
     expect(readdirSync(workspace)).toEqual([])
   })
 
@@ -197,7 +150,7 @@ describe('a tar', () => {
       newAgent(),
       {
         kind: 'tar',
-        stream: stream(tarOf({ path: 'su', mode: 0o6755 }, { path: 'd', type: 'Directory', mode: 0o7777 })),
+        stream: streamOf(tarOf({ path: 'su', mode: 0o6755 }, { path: 'd', type: 'Directory', mode: 0o7777 })),
       },
       never,
     )
@@ -243,8 +196,11 @@ describe('a tar', () => {
     ['compression', Buffer.from([0x1f, 0x8b, 8, 0]), /compressed/],
     ['nothing at all that is a tar', Buffer.from('hello'), /not sound/],
   ])('with %s is refused whole', async (_what, bytes, words) => {
-    const error = await refusalOf({ kind: 'tar', stream: stream(tarOf({ path: 'before' }).subarray(0, -1024), bytes) })
-    const alone = await refusalOf({ kind: 'tar', stream: stream(bytes) })
+    const error = await refusalOf({
+      kind: 'tar',
+      stream: streamOf(tarOf({ path: 'before' }).subarray(0, -1024), bytes),
+    })
+    const alone = await refusalOf({ kind: 'tar', stream: streamOf(bytes) })
     for (const thrown of words.source === 'compressed' ? [alone] : [error, alone])
       expect(thrown).toMatchObject({ code: 'WORKSPACE_FAILED', message: expect.stringMatching(words) as string })
     expect(existsSync('/tmp/godel-evil')).toBe(false)
@@ -252,17 +208,17 @@ describe('a tar', () => {
 
   it('is bounded in entries, bytes and depth', async () => {
     const many = tarOf(...Array.from({ length: 11 }, (_, index) => ({ path: `f${index}` })))
-    expect(await refusalOf({ kind: 'tar', stream: stream(many) }, { workspaceEntriesMax: 10 })).toMatchObject({
+    expect(await refusalOf({ kind: 'tar', stream: streamOf(many) }, { workspaceEntriesMax: 10 })).toMatchObject({
       code: 'WORKSPACE_FAILED',
     })
     const large = tarOf({ path: 'f', body: 'x'.repeat(2_000) })
-    expect(await refusalOf({ kind: 'tar', stream: stream(large) }, { workspaceBytesMax: 1_000 })).toMatchObject({
+    expect(await refusalOf({ kind: 'tar', stream: streamOf(large) }, { workspaceBytesMax: 1_000 })).toMatchObject({
       code: 'TOO_LARGE',
     })
     const claimed = tarOf({ path: 'f', size: 8 * 1024 ** 3 - 1 })
-    expect(await refusalOf({ kind: 'tar', stream: stream(claimed) })).toMatchObject({ code: 'TOO_LARGE' })
+    expect(await refusalOf({ kind: 'tar', stream: streamOf(claimed) })).toMatchObject({ code: 'TOO_LARGE' })
     const deep = tarOf({ path: 'a/'.repeat(30) + 'f' })
-    expect(await refusalOf({ kind: 'tar', stream: stream(deep) }, { workspaceDepthMax: 20 })).toMatchObject({
+    expect(await refusalOf({ kind: 'tar', stream: streamOf(deep) }, { workspaceDepthMax: 20 })).toMatchObject({
       code: 'WORKSPACE_FAILED',
     })
   })
@@ -396,57 +352,6 @@ describe('a git repository', () => {
     expect(await refusalOf({ kind: 'git', url: webUrl }, { workspaceBytesMax: 100 })).toMatchObject({
       code: 'TOO_LARGE',
     })
-  })
-})
-
-describe('an upload', () => {
-  const uploadsOf = (limits: Record<string, number> = {}) =>
-    createUploads({ ...rig, limits: { ...rig.limits, ...limits } }, { dataDir: rig.dataDir })
-  const files = () => readdirSync(path.join(rig.dataDir, 'uploads'))
-
-  it('is given back as it came, until it is removed', async () => {
-    const uploads = uploadsOf()
-    const { upload, bytes } = await uploads.receive(stream(Buffer.from('abc'), Buffer.alloc(300_000, 'x')))
-    expect(upload).toMatch(/^up_/)
-    expect(bytes).toBe(300_003)
-    const parts: Uint8Array[] = []
-    for await (const part of uploads.open(upload)) parts.push(part)
-    expect(Buffer.concat(parts).equals(Buffer.concat([Buffer.from('abc'), Buffer.alloc(300_000, 'x')]))).toBe(true)
-    await uploads.remove(upload)
-    await expect(uploads.open(upload)[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
-  })
-
-  it('is bounded in bytes and in number', async () => {
-    const uploads = uploadsOf({ workspaceBytesMax: 10, workspaceUploadsMax: 2 })
-    await expect(uploads.receive(stream(Buffer.alloc(11)))).rejects.toMatchObject({ code: 'TOO_LARGE' })
-    expect(files()).toEqual([])
-    const kept = await Promise.allSettled([1, 2, 3].map(() => uploads.receive(stream(Buffer.alloc(1)))))
-    expect(kept.filter((result) => result.status === 'fulfilled').length).toBeLessThanOrEqual(2)
-    expect(files().length).toBeLessThanOrEqual(2)
-    for (const result of kept) if (result.status === 'fulfilled') await uploads.remove(result.value.upload)
-  })
-
-  it('that breaks off leaves nothing', async () => {
-    async function* broken() {
-      yield Buffer.from('half')
-      throw new Error('gone')
-    }
-    await expect(uploadsOf().receive(broken())).rejects.toThrow('gone')
-    expect(files()).toEqual([])
-  })
-
-  it('that nobody fetched is removed in time', async () => {
-    const uploads = uploadsOf()
-    await uploads.receive(stream(Buffer.from('x')))
-    writeFileSync(path.join(rig.dataDir, 'uploads', 'up_x.part'), 'half, of an earlier run')
-    await uploads.sweep()
-    expect(files().length).toBe(1)
-    await uploadsOf({ workspaceUploadTtlMs: -1 }).sweep()
-    expect(files()).toEqual([])
-  })
-
-  it.each(['../api', 'up_x', ''])('named %j is no upload', async (name) => {
-    await expect(uploadsOf().open(name)[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
   })
 })
 
