@@ -8,7 +8,8 @@ import { GodelError } from './errors.ts'
 import { limits } from './limits.ts'
 
 const packr = new Packr({ useRecords: false })
-const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint' })
+// Bytes are copied out: a view of twenty bytes would keep all that was received with them, which may be a megabyte.
+const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint', copyBuffers: true })
 
 /** One value as msgpack. `undefined` fields of objects are dropped. */
 export const encode = (value: unknown): Uint8Array => packr.pack(value)

@@ -19,6 +19,7 @@ export const limits = {
   wireDepthMax: 16,
   wireItemsMax: 100_000,
   bulkFrameBytes: 64 * 1024, // measured best over Noise and Yamux
+  bulkWriteBytes: 65_519 - 12, // one message of Noise less the head of Yamux, or each write would be two messages
   bulkHeaderBytesMax: 16 * 1024,
   bulkBufferBytes: 1024 * 1024, // received and not yet consumed, before the stream is paused
   bulkIdleTimeoutMs: 30_000,
@@ -40,7 +41,7 @@ export const limits = {
   connectionsMax: 512,
   inboundConnectionsPerSecond: 100, // the default of 5 resets a burst of joins
   inboundStreamsPerProtocol: 256, // the 33rd is reset by default, after the dial seemed to succeed
-  dialTimeoutMs: 5_000,
+  dialTimeoutMs: 10_000,
   admissionTimeoutMs: 5_000,
   pendingInboundConnectionsMax: 100,
   streamWindowBytesMax: 4 * 1024 * 1024,
@@ -96,11 +97,16 @@ export const limits = {
   envelopeOverheadBytesMax: 256, // key, signature and domain around a sealed payload
   certificatesCachedMax: 20_000,
   refusalsLoggedMax: 1_000,
-  joinTimeoutMs: 20_000,
+  joinTimeoutMs: 60_000,
   joinRetryMs: 500,
   presentTimeoutMs: 4_000, // below admissionTimeoutMs, so that the one who asks knows the answer first
+  refusedCloseMs: 500, // the refusal goes out first
   certificateCheckIntervalMs: 60_000,
+  syncSettleMs: 250, // the side that answered a dial waits so long until it is admitted on the other side too
+  syncFirstIntervalMs: 1_000, // doubles up to syncIntervalMs
   leaveTimeoutMs: 1_000,
+  refuteIntervalMs: 500, // two nodes with one key would answer each other without end
+  sponsorAgeMsMax: 2_000, // a newcomer's advertisement that is older is not passed on as new
 
   // Liveness
   watchersPerNode: 5,
@@ -124,7 +130,7 @@ export const limits = {
   reconnectDelayMsMax: 30_000,
   fullMeshPeersMax: 30, // up to here everybody keeps a connection to everybody
   connectionsWanted: 12, // beyond that, besides those to the nodes that it watches
-  seedDialsAtOnce: 8,
+  seedDialsAtOnce: 4,
 
   // Placement
   placementAttemptsMax: 8,
@@ -178,10 +184,13 @@ export const limits = {
   execTimeoutSecondsMax: 7 * 24 * 60 * 60,
   execDrainMs: 1_000, // how long output is awaited once the command and all that belongs to it has ended
   execReportBytesMax: 4 * 1024,
+  execPipesAtHand: 24,
+  sandboxProbeMs: 10_000,
 
   // Watchdog
   watchdogStartMs: 10_000,
   watchdogAnswerMs: 10_000,
+  watchdogLineLengthMax: 64 * 1024,
   watchdogRestartMs: 1_000,
   watchdogRounds: 100, // looks for what is left of a tree, with a pause between
   watchdogPauseMs: 20,
@@ -201,6 +210,10 @@ export const limits = {
   apiIdleTimeoutMs: 30_000, // between two parts of an upload, and for a connection between requests
   apiHeartbeatMs: 15_000, // on streams that have nothing to say; fetch gives up after five silent minutes
   apiDecisionsListed: 100,
+
+  // Host
+  diskFreeBytesMin: 512 * 1024 * 1024,
+  diskFreeBytesWanted: 5 * 1024 * 1024 * 1024,
 
   // SDK and CLI
   clientCallTimeoutMs: 30_000,

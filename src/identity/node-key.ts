@@ -12,7 +12,7 @@
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { base58btc } from 'multiformats/bases/base58'
-import { GodelError, reasonOf } from '../base/errors.ts'
+import { GodelError } from '../base/errors.ts'
 import { loadOrCreatePrivateFile } from './secret-file.ts'
 
 /** The Ed25519 key of a node. `seed` and `privateKey` never leave the node. */
@@ -48,13 +48,9 @@ export const nodeKeyFromSeed = (seed: Uint8Array): NodeKey => {
  */
 export const loadOrCreateKey = async (path: string): Promise<NodeKey> => {
   const text = await loadOrCreatePrivateFile(path, () => toPem(createNodeKey()))
-  try {
-    const key = createPrivateKey({ key: text, format: 'pem' })
-    if (key.asymmetricKeyType !== 'ed25519') throw new Error(`it holds a key of type ${key.asymmetricKeyType}`)
-    return fromPrivateKey(key)
-  } catch (error) {
-    throw new GodelError({ code: 'KEY_FILE_INVALID', path, reason: keyFault(error) }, { cause: error })
-  }
+  const key = parsePem(path, text)
+  if (key.asymmetricKeyType !== 'ed25519') throw notAKey(path, `it holds a key of type ${key.asymmetricKeyType}`)
+  return fromPrivateKey(key)
 }
 
 /** The PeerId (`12D3KooW…`) of a 32-byte Ed25519 public key; INVALID_ARGUMENT for any other length. */
@@ -98,5 +94,13 @@ const fromPrivateKey = (privateKey: KeyObject): NodeKey => {
 const toPem = (key: NodeKey): string => key.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString()
 
 /** OpenSSL's words ("error:1E08010C:DECODER routines::unsupported") help nobody. */
-const keyFault = (error: unknown): string =>
-  reasonOf(error).startsWith('it holds') ? reasonOf(error) : 'it holds no private key in PEM form'
+const parsePem = (path: string, text: string): KeyObject => {
+  try {
+    return createPrivateKey({ key: text, format: 'pem' })
+  } catch (error) {
+    throw notAKey(path, 'it holds no private key in PEM form', error)
+  }
+}
+
+const notAKey = (path: string, reason: string, cause?: unknown) =>
+  new GodelError({ code: 'KEY_FILE_INVALID', path, reason }, { cause })

@@ -3,7 +3,9 @@
  * A room exports its rows and, beside them, a handler for each; `node` registers them. `net` itself knows no method.
  */
 import type { Static, TSchema } from 'typebox'
-import type { Parse } from '../base/schema.ts'
+import { GodelError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { parser, type Parse } from '../base/schema.ts'
 
 /** Who may call: `anyone` who has a connection, or only peers that have been admitted as members. */
 export type Access = 'anyone' | 'member'
@@ -41,7 +43,7 @@ export type Handler<Request, Response, Incoming = unknown> =
 
 /** A row with its handler, ready to be registered. */
 export interface BoundMethod {
-  readonly method: Method<never, unknown, never> | Method
+  readonly method: Method
   readonly handle: (request: never, context: CallContext<never>) => unknown
 }
 
@@ -58,7 +60,7 @@ export interface StreamOptions<Incoming> extends CallOptions {
 
 /** What rooms use to talk to peers. */
 export interface Rpc {
-  call<Req, Res>(peer: string, method: Method<Req, Res, never> | Method<Req, Res>, request: Req, options?: CallOptions): Promise<Res>
+  call<Req, Res>(peer: string, method: Method<Req, Res, never>, request: Req, options?: CallOptions): Promise<Res>
   /** Items of the callee in order. Leaving the loop early cancels the call. */
   stream<Req, Res, Inc>(
     peer: string,
@@ -69,4 +71,51 @@ export interface Rpc {
   register(methods: readonly BoundMethod[]): void
 }
 
-export type { Static, TSchema }
+interface Row<Request extends TSchema, Response extends TSchema> {
+  name: string
+  version?: number
+  access?: Access
+  request: Request
+  response: Response
+  /** Bounds of one encoded request, response or item; limits.rpcPayloadBytesMax unless told. */
+  requestBytesMax?: number
+  responseBytesMax?: number
+}
+
+/** A row for one request and one response. */
+export const unary = <Request extends TSchema, Response extends TSchema>(
+  row: Row<Request, Response>,
+): Method<Static<Request>, Static<Response>, never> => ({
+  ...common(row),
+  kind: 'unary',
+  incomingBytesMax: 0,
+  parseIncoming: (): never => {
+    throw new GodelError({ code: 'INVALID_MESSAGE', what: row.name, reason: 'it takes no items after the request' })
+  },
+})
+
+/** A row for one request, a stream of responses, and, while it runs, a stream of `incoming` items from the caller. */
+export const streaming = <Request extends TSchema, Response extends TSchema, Incoming extends TSchema>(
+  row: Row<Request, Response> & { incoming: Incoming; incomingBytesMax?: number },
+): Method<Static<Request>, Static<Response>, Static<Incoming>> => ({
+  ...common(row),
+  kind: 'stream',
+  incomingBytesMax: row.incomingBytesMax ?? limits.rpcPayloadBytesMax,
+  parseIncoming: parser(`an item to ${row.name}`, row.incoming),
+})
+
+const common = <Request extends TSchema, Response extends TSchema>(row: Row<Request, Response>) => ({
+  name: row.name,
+  version: row.version ?? 1,
+  access: row.access ?? ('member' as const),
+  requestBytesMax: row.requestBytesMax ?? limits.rpcPayloadBytesMax,
+  responseBytesMax: row.responseBytesMax ?? limits.rpcPayloadBytesMax,
+  parseRequest: parser(`a request of ${row.name}`, row.request),
+  parseResponse: parser(`a response of ${row.name}`, row.response),
+})
+
+/** Puts a row and its handler together, ready to be registered. */
+export const bind = <Request, Response, Incoming>(
+  method: Method<Request, Response, Incoming>,
+  handle: Handler<Request, Response, Incoming>,
+): BoundMethod => ({ method: method as Method, handle: handle as BoundMethod['handle'] })

@@ -40,7 +40,7 @@ export const openDatabase = async (path: string): Promise<DatabaseSync> => {
   const database = connect(path)
   try {
     verifyHeader(path, database)
-    useLog(database)
+    useLog(path, database)
     verifyContent(path, database)
     migrate(database)
     return database
@@ -92,7 +92,7 @@ const ensureDatabase = async (path: string): Promise<void> => {
   try {
     const database = connect(temporary)
     try {
-      useLog(database)
+      useLog(temporary, database)
       database.exec(`PRAGMA application_id = ${applicationId}`)
       migrate(database)
     } finally {
@@ -146,9 +146,12 @@ const connect = (path: string): DatabaseSync => {
 }
 
 /** Write-ahead logging; it is written into the file, so that it comes after the file was found to be ours. */
-const useLog = (database: DatabaseSync): void => {
+const useLog = (path: string, database: DatabaseSync): void => {
   const mode = database.prepare('PRAGMA journal_mode = WAL').get()?.['journal_mode']
-  if (mode !== 'wal') throw new Error(`the file system does not take a write-ahead log (${String(mode)})`)
+  if (mode !== 'wal') {
+    const reason = `the file system does not take a write-ahead log (${String(mode)})`
+    throw new GodelError({ code: 'STORE_FAILED', path, reason })
+  }
   database.exec(`PRAGMA journal_size_limit = ${limits.storeLogBytesMax}`)
 }
 

@@ -1,0 +1,205 @@
+/**
+ * Room net: everything between a peer's bytes and a room's handler; the only room that imports libp2p.
+ *
+ * net.ts          this map, the `Net` port and `startNet`, which puts the parts together and stops them in bounded time
+ * method.ts       what a wire method is (a row), and what rooms see of RPC; registry.ts holds the rows
+ * host.ts         the libp2p node, with its cipher in noise-crypto.ts; peers.ts who is connected and admitted; envelope.ts signed envelopes
+ * pubsub.ts       gossip, spoken with admitted peers alone, for which gossip-gate.ts stands between libp2p and gossipsub
+ * rpc.ts          calls (/godel/rpc/1): which session a call takes; session.ts one session, of which caller.ts and callee.ts
+ *                 are the two sides; frame.ts its bytes, outbox.ts what is to be sent, item-inbox.ts and item-sender.ts
+ *                 streams with credit, wire-error.ts errors, deadlines.ts and deadline-signal.ts time, local-call.ts calls to self
+ * bulk.ts         large transfers (/godel/bulk/1), with bulk-frame.ts its bytes and bulk-stream.ts its back-pressure
+ */
+import type { GossipSubComponents } from '@libp2p/gossipsub'
+import type { Clock } from '../base/clock.ts'
+import { GodelError, reasonOf } from '../base/errors.ts'
+import type { Limits } from '../base/limits.ts'
+import type { Log } from '../base/log.ts'
+import type { Meter } from '../base/meter.ts'
+import { bulkProtocol, createBulk } from './bulk.ts'
+import { open, seal } from './envelope.ts'
+import { createGossipGate } from './gossip-gate.ts'
+import { privateKeyOf, startHost } from './host.ts'
+import type { Rpc } from './method.ts'
+import { bareAddress, createPeers, type Peers } from './peers.ts'
+import { createPubsub } from './pubsub.ts'
+import { createRpc, rpcProtocol } from './rpc.ts'
+
+export interface NetDeps {
+  /** The node's Ed25519 identity: its PeerId and the 32 bytes from which libp2p makes the key. */
+  readonly key: { readonly peer: string; readonly seed: Uint8Array }
+  readonly limits: Limits
+  readonly clock: Clock
+  readonly log: Log
+  readonly meter: Meter
+}
+
+export interface NetOptions {
+  /** Multiaddrs to listen on, such as `/ip4/0.0.0.0/tcp/0`; none to only dial. */
+  readonly listen: readonly string[]
+}
+
+/** What the handler of a topic says of a message: only `accept` passes it on to others. */
+export type Verdict = 'accept' | 'ignore' | 'reject'
+export type TopicHandler = (bytes: Uint8Array, from: string) => Verdict | Promise<Verdict>
+
+/** Gossip with admitted peers; `from` of a handler is the peer that passed the message on, not its author. */
+export interface Pubsub {
+  /** One handler per topic (CONFLICT for a second). Gives the function that ends the subscription. */
+  subscribe(topic: string, handler: TopicHandler): () => void
+  /** TOO_LARGE over limits.gossipMessageBytesMax. Without any listener the message goes nowhere, which is no error. */
+  publish(topic: string, bytes: Uint8Array): Promise<void>
+}
+
+export type BulkHandler = (
+  peer: string,
+  header: unknown,
+  source: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+) => Promise<unknown>
+
+/** Large one-way transfers between admitted peers, each on a stream of its own, answered by the receiver at the end. */
+export interface Bulk {
+  /**
+   * Gives the receiver's answer. PEER_UNREACHABLE if nothing was sent, STREAM_LOST if the connection or the receiver went
+   * away or nothing moved for limits.bulkIdleTimeoutMs, CANCELLED, what `source` throws, or what the receiver threw.
+   */
+  send(
+    peer: string,
+    purpose: string,
+    header: unknown,
+    source: AsyncIterable<Uint8Array>,
+    options?: { signal?: AbortSignal },
+  ): Promise<unknown>
+  /** One handler per purpose (CONFLICT for a second). What it throws is thrown to the sender. */
+  handle(purpose: string, handler: BulkHandler): void
+}
+
+export type Direction = 'inbound' | 'outbound'
+
+export interface Net {
+  /** Our own PeerId. */
+  readonly peer: string
+  /** Multiaddrs, without the /p2p suffix, that others can dial. */
+  addresses(): string[]
+  /** Connects, unless a connection is open. PEER_UNREACHABLE, CANCELLED. A resolved dial is not admission. */
+  dial(peer: string, addresses: readonly string[], signal?: AbortSignal): Promise<void>
+  isConnected(peer: string): boolean
+  connected(): string[]
+  /** Dialable addresses that the peer gave of itself or was dialled at, without the /p2p suffix. */
+  remoteAddresses(peer: string): string[]
+  /** Called on the first connection to a peer. */
+  onConnected(fn: (peer: string, direction: Direction) => void): () => void
+  /** Called when the last connection to a peer is closed. */
+  onDisconnected(fn: (peer: string) => void): () => void
+  disconnect(peer: string): Promise<void>
+  /** From now on gossip is spoken with the peer and member methods are answered; ends with its last connection. */
+  admit(peer: string): void
+  /** Takes admission back and closes the connection. */
+  expel(peer: string): void
+  isAdmitted(peer: string): boolean
+  readonly rpc: Rpc
+  readonly pubsub: Pubsub
+  readonly bulk: Bulk
+  /** A signed envelope (libp2p RFC 0002) of `payload` by our key, valid in `domain` alone. */
+  seal(domain: string, payload: Uint8Array): Promise<Uint8Array>
+  /** The author and the payload of a signed envelope; INVALID_MESSAGE if it is forged, altered or of another domain. */
+  open(domain: string, envelope: Uint8Array): Promise<{ peer: string; payload: Uint8Array }>
+  /** Ends everything within limits.stopTimeoutMs. */
+  close(): Promise<void>
+}
+
+/** Starts libp2p and the parts on top of it. INVALID_ARGUMENT for an address that cannot be listened on. */
+export const startNet = async (deps: NetDeps, options: NetOptions): Promise<Net> => {
+  const { limits, clock } = deps
+  const log = deps.log.child({ room: 'net' })
+  const self = deps.key.peer
+  const privateKey = await privateKeyOf(deps.key.seed)
+
+  const peers: Peers = createPeers({
+    self,
+    limits,
+    clock,
+    log,
+    onAdmitted: (peer) => gate.admitted(peer),
+    onGone: (peer) => gate.gone(peer),
+  })
+  const { isAdmitted, connections } = peers
+  const gate = createGossipGate({ limits, clock, log, isAdmitted, connections })
+  const pubsub = createPubsub({ limits, log, meter: deps.meter })
+  const streams = { limits, clock, log, meter: deps.meter, isAdmitted }
+  const rpc = createRpc({ ...streams, self, openStream: streamOpener(peers, rpcProtocol) })
+  const bulk = createBulk({ ...streams, openStream: streamOpener(peers, bulkProtocol) })
+
+  const host = await startHost({
+    privateKey,
+    listen: options.listen,
+    limits,
+    gossip: (components) => pubsub.service({ ...pick(components), registrar: gate.wrap(components.registrar) }),
+    onStream: {
+      [rpcProtocol]: { handle: rpc.accept, maxInboundStreams: limits.rpcSessionsPerConnectionMax },
+      [bulkProtocol]: { handle: bulk.accept, maxInboundStreams: limits.inboundStreamsPerProtocol },
+    },
+    onCreated: peers.attach,
+  })
+
+  const close = async () => {
+    rpc.close()
+    bulk.close()
+    gate.close()
+    await withinTime(clock, limits.stopTimeoutMs, Promise.resolve(host.stop()), log)
+  }
+
+  return {
+    peer: self,
+    addresses: () => host.getMultiaddrs().map(bareAddress),
+    dial: peers.dial,
+    isConnected: peers.isConnected,
+    connected: peers.connected,
+    remoteAddresses: peers.remoteAddresses,
+    onConnected: peers.onConnected,
+    onDisconnected: peers.onDisconnected,
+    disconnect: peers.disconnect,
+    admit: peers.admit,
+    expel: peers.expel,
+    isAdmitted,
+    rpc,
+    pubsub,
+    bulk,
+    seal: (domain, payload) => seal(privateKey, domain, payload),
+    open,
+    close,
+  }
+}
+
+/** libp2p hands its components over in a proxy, which cannot be spread. */
+const pick = (components: GossipSubComponents): GossipSubComponents => ({
+  privateKey: components.privateKey,
+  peerId: components.peerId,
+  peerStore: components.peerStore,
+  registrar: components.registrar,
+  connectionManager: components.connectionManager,
+  logger: components.logger,
+})
+
+/** Opens a stream on the newest connection to a peer; PEER_UNREACHABLE without one. */
+const streamOpener = (peers: Peers, protocol: string) => async (peer: string, signal: AbortSignal) => {
+  const connection = peers.connections(peer).at(-1)
+  if (connection === undefined) throw new GodelError({ code: 'PEER_UNREACHABLE', peer, reason: 'it is not connected' })
+  return { stream: await connection.newStream(protocol, { signal }), connection }
+}
+
+/** Waits for `work`, and no longer than `timeoutMs`: stopping libp2p may hang. */
+const withinTime = (clock: Clock, timeoutMs: number, work: Promise<unknown>, log: Log): Promise<void> =>
+  new Promise((resolve) => {
+    const timer = clock.after(timeoutMs, () => {
+      log.warn('libp2p did not stop in time', { timeoutMs })
+      resolve()
+    })
+    work
+      .catch((error: unknown) => log.warn('libp2p did not stop cleanly', { reason: reasonOf(error) }))
+      .finally(() => {
+        timer.cancel()
+        resolve()
+      })
+  })

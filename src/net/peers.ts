@@ -1,0 +1,185 @@
+/**
+ * Who is connected and who is admitted. libp2p speaks of connections; rooms want to know of peers: told of the first
+ * connection to one and of the end of the last.
+ */
+import type { Connection, IdentifyResult, Libp2p, PeerId } from '@libp2p/interface'
+import { peerIdFromString } from '@libp2p/peer-id'
+import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
+import type { Clock } from '../base/clock.ts'
+import { GodelError, reasonOf } from '../base/errors.ts'
+import type { Limits } from '../base/limits.ts'
+import type { Log } from '../base/log.ts'
+import { deadlineSignal } from './deadline-signal.ts'
+import type { Direction } from './net.ts'
+
+export interface PeersDeps {
+  readonly self: string
+  readonly limits: Limits
+  readonly clock: Clock
+  readonly log: Log
+  /** Admission began or ended; for the gossip gate. */
+  onAdmitted(peer: string): void
+  onGone(peer: string): void
+}
+
+export interface Peers {
+  /** Begins to listen to the host's events. */
+  attach(host: Libp2p): void
+  dial(peer: string, addresses: readonly string[], signal?: AbortSignal): Promise<void>
+  disconnect(peer: string): Promise<void>
+  admit(peer: string): void
+  expel(peer: string): void
+  isAdmitted(peer: string): boolean
+  isConnected(peer: string): boolean
+  connected(): string[]
+  /** Open connections, the newest last. */
+  connections(peer: string): Connection[]
+  remoteAddresses(peer: string): string[]
+  onConnected(fn: (peer: string, direction: Direction) => void): () => void
+  onDisconnected(fn: (peer: string) => void): () => void
+}
+
+/** A multiaddr in text without its /p2p part. */
+export const bareAddress = (address: Multiaddr): string => address.toString().replace(/\/p2p\/[^/]+$/, '')
+
+export const createPeers = (deps: PeersDeps): Peers => {
+  const { self, limits, clock, log } = deps
+  const admitted = new Set<string>()
+  const addresses = new Map<string, string[]>()
+  const connectedFns = new Set<(peer: string, direction: Direction) => void>()
+  const disconnectedFns = new Set<(peer: string) => void>()
+  let host: Libp2p | undefined
+
+  const tell = <A extends unknown[]>(fns: Set<(...args: A) => void>, ...args: A) => {
+    for (const fn of fns) {
+      try {
+        fn(...args)
+      } catch (error) {
+        log.error('a listener for connections failed', { reason: reasonOf(error) })
+      }
+    }
+  }
+
+  const idOf = (peer: string): PeerId | undefined => {
+    try {
+      return peerIdFromString(peer)
+    } catch {
+      return undefined
+    }
+  }
+
+  const connections = (peer: string): Connection[] => {
+    const id = idOf(peer)
+    if (id === undefined || host === undefined) return []
+    return host.getConnections(id).filter((connection) => connection.status === 'open')
+  }
+
+  const learn = (peer: string, found: readonly string[]) => {
+    const known = new Set([...found, ...(addresses.get(peer) ?? [])])
+    addresses.delete(peer)
+    addresses.set(peer, [...known].slice(0, limits.addressesPerPeerMax))
+    for (const other of addresses.keys()) {
+      if (addresses.size <= 2 * limits.connectionsMax) break
+      addresses.delete(other)
+    }
+  }
+
+  const onIdentify = (result: IdentifyResult) => {
+    const found = result.listenAddrs.slice(0, limits.addressesPerPeerMax).map(bareAddress)
+    learn(result.peerId.toString(), found)
+  }
+
+  const end = (peer: string) => {
+    if (admitted.delete(peer)) deps.onGone(peer)
+  }
+
+  /** Lets what was sent still arrive, for a short time; then the connections are cut. */
+  const closeAll = async (peer: string) => {
+    const deadline = deadlineSignal(clock, limits.disconnectTimeoutMs)
+    const closing = connections(peer).map(async (connection) => {
+      try {
+        await connection.close({ signal: deadline.signal })
+      } catch (error) {
+        connection.abort(error as Error)
+      }
+    })
+    await Promise.all(closing)
+    deadline.done()
+  }
+
+  const unreachable = (peer: string, reason: string, cause?: unknown) =>
+    new GodelError({ code: 'PEER_UNREACHABLE', peer, reason }, { cause })
+
+  const targets = (peer: string, given: readonly string[]): Multiaddr[] => {
+    const parsed: Multiaddr[] = []
+    for (const address of given.slice(0, limits.addressesPerPeerMax)) {
+      try {
+        parsed.push(multiaddr(`${bareAddress(multiaddr(address))}/p2p/${peer}`))
+      } catch (error) {
+        log.debug('an address does not parse', { peer, address, reason: reasonOf(error) })
+      }
+    }
+    return parsed
+  }
+
+  return {
+    attach(started) {
+      host = started
+      host.addEventListener('peer:connect', (event) => {
+        const peer = event.detail.toString()
+        tell(connectedFns, peer, connections(peer)[0]?.direction ?? 'inbound')
+      })
+      host.addEventListener('peer:disconnect', (event) => {
+        const peer = event.detail.toString()
+        end(peer)
+        tell(disconnectedFns, peer)
+      })
+      host.addEventListener('peer:identify', (event) => onIdentify(event.detail))
+    },
+
+    async dial(peer, given, signal) {
+      if (peer === self) throw unreachable(peer, 'it is this node')
+      if (connections(peer).length > 0) return
+      const found = targets(peer, given)
+      if (found.length === 0) throw unreachable(peer, 'no address of it is known')
+      const deadline = deadlineSignal(clock, limits.dialTimeoutMs, signal)
+      try {
+        await host!.dial(found, { signal: deadline.signal })
+        learn(peer, found.map(bareAddress))
+      } catch (error) {
+        if (signal?.aborted === true) throw new GodelError({ code: 'CANCELLED', what: `the dial to ${peer}` })
+        if (deadline.expired) throw unreachable(peer, `no answer within ${limits.dialTimeoutMs} ms`, error)
+        throw unreachable(peer, reasonOf(error), error)
+      } finally {
+        deadline.done()
+      }
+    },
+
+    disconnect: closeAll,
+
+    admit(peer) {
+      if (admitted.has(peer) || connections(peer).length === 0) return
+      admitted.add(peer)
+      deps.onAdmitted(peer)
+    },
+
+    expel(peer) {
+      end(peer)
+      void closeAll(peer)
+    },
+
+    isAdmitted: (peer) => admitted.has(peer),
+    isConnected: (peer) => connections(peer).length > 0,
+    connected: () => host?.getPeers().map((id) => id.toString()) ?? [],
+    connections,
+    remoteAddresses: (peer) => [...(addresses.get(peer) ?? [])],
+    onConnected(fn) {
+      connectedFns.add(fn)
+      return () => void connectedFns.delete(fn)
+    },
+    onDisconnected(fn) {
+      disconnectedFns.add(fn)
+      return () => void disconnectedFns.delete(fn)
+    },
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * Gossip: small messages to all admitted peers that listen to a topic. Gossipsub 1.2 without its signatures (our messages
+ * are sealed envelopes, which view sync passes on as well) and without its penalties: with more than ten nodes behind one
+ * address the colocation penalty empties the meshes, and who may speak at all is decided by admission.
+ */
+import {
+  gossipsub,
+  TopicValidatorResult,
+  type GossipSub,
+  type GossipSubComponents,
+  type Message,
+} from '@libp2p/gossipsub'
+import type { PeerId } from '@libp2p/interface'
+import { hash } from 'node:crypto'
+import { GodelError, reasonOf } from '../base/errors.ts'
+import type { Limits } from '../base/limits.ts'
+import type { Log } from '../base/log.ts'
+import type { Meter } from '../base/meter.ts'
+import type { Pubsub, TopicHandler, Verdict } from './net.ts'
+
+export interface PubsubDeps {
+  readonly limits: Limits
+  readonly log: Log
+  readonly meter: Meter
+}
+
+export interface PubsubHost extends Pubsub {
+  /** The libp2p service, to be given its components by libp2p; its registrar is the gate's. */
+  service(components: GossipSubComponents): GossipSub
+}
+
+const results: Record<Verdict, TopicValidatorResult> = {
+  accept: TopicValidatorResult.Accept,
+  ignore: TopicValidatorResult.Ignore,
+  reject: TopicValidatorResult.Reject,
+}
+
+/** The id of a message is the hash of what it holds: an id that a sender could choose would let it suppress others'. */
+const messageId = (message: Message): Uint8Array =>
+  hash('sha256', Buffer.concat([Buffer.from(`${message.topic}\0`), message.data]), 'buffer').subarray(0, 20)
+
+const refused = (reason: string) => new GodelError({ code: 'INVALID_MESSAGE', what: 'a gossip message', reason })
+
+export const createPubsub = (deps: PubsubDeps): PubsubHost => {
+  const { limits, log, meter } = deps
+  const handlers = new Map<string, TopicHandler>()
+  let gossip: GossipSub | undefined
+  let checking = 0
+
+  const running = (): GossipSub => {
+    if (gossip === undefined) throw new GodelError({ code: 'INTERNAL', reason: 'gossip was not started' })
+    return gossip
+  }
+
+  const check = async (handler: TopicHandler, from: PeerId, message: Message): Promise<TopicValidatorResult> => {
+    if (checking >= limits.gossipChecksMax) return TopicValidatorResult.Ignore
+    checking++
+    try {
+      const verdict = await handler(message.data, from.toString())
+      if (verdict !== 'accept') meter.count('gossip_messages_refused', { verdict })
+      return results[verdict]
+    } catch (error) {
+      log.warn('a gossip message could not be handled', { topic: message.topic, reason: reasonOf(error) })
+      return TopicValidatorResult.Ignore
+    } finally {
+      checking--
+    }
+  }
+
+  const options = {
+    globalSignaturePolicy: 'StrictNoSign' as const,
+    msgIdFn: messageId,
+    fallbackToFloodsub: false,
+    floodPublish: true,
+    allowPublishToZeroTopicPeers: true,
+    ignoreDuplicatePublishError: true,
+    emitSelf: false,
+    doPX: false,
+    tagMeshPeers: false,
+    D: limits.gossipDegree,
+    heartbeatInterval: limits.gossipHeartbeatMs,
+    seenTTL: limits.gossipSeenMs,
+    maxInboundDataLength: limits.gossipRpcBytesMax,
+    maxOutboundBufferSize: limits.gossipQueueBytesMax,
+    maxTopicBytesPerPeer: limits.gossipTopicBytesPerPeerMax,
+    decodeRpcLimits: {
+      maxSubscriptions: limits.gossipTopicsPerRpcMax,
+      maxMessages: limits.gossipItemsPerRpcMax,
+      maxIhaveMessageIDs: limits.gossipItemsPerRpcMax,
+      maxIwantMessageIDs: limits.gossipItemsPerRpcMax,
+      maxIdontwantMessageIDs: limits.gossipItemsPerRpcMax,
+      maxControlMessages: limits.gossipTopicsPerRpcMax,
+      maxPeerInfos: 0,
+    },
+    scoreParams: { topics: {}, IPColocationFactorWeight: 0, behaviourPenaltyWeight: 0, appSpecificWeight: 0 },
+    // Comes before the caches: what is too large or of a topic that nobody here listens to leaves no trace.
+    dataTransform: {
+      inboundTransform: (topic: string, data: Uint8Array) => {
+        if (!handlers.has(topic)) throw refused('nobody listens to its topic')
+        if (data.byteLength > limits.gossipMessageBytesMax) throw refused('it is too large')
+        return data
+      },
+      outboundTransform: (_topic: string, data: Uint8Array) => data,
+    },
+  }
+
+  return {
+    service(components) {
+      gossip = gossipsub(options)(components) as GossipSub
+      return gossip
+    },
+    subscribe(topic, handler) {
+      if (handlers.has(topic))
+        throw new GodelError({ code: 'CONFLICT', what: `topic ${topic}`, reason: 'it is listened to' })
+      handlers.set(topic, handler)
+      running().topicValidators.set(topic, (from, message) => check(handler, from, message))
+      running().subscribe(topic)
+      return () => {
+        if (handlers.get(topic) !== handler) return
+        handlers.delete(topic)
+        running().topicValidators.delete(topic)
+        running().unsubscribe(topic)
+      }
+    },
+    async publish(topic, bytes) {
+      const limitBytes = limits.gossipMessageBytesMax
+      if (bytes.byteLength > limitBytes) {
+        throw new GodelError({ code: 'TOO_LARGE', what: 'a gossip message', bytes: bytes.byteLength, limitBytes })
+      }
+      await running().publish(topic, bytes)
+    },
+  }
+}
