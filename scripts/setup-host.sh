@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that the tests need and this host lacks. Does nothing where all are there.
+#   bubblewrap  the sandbox of agents
+#   git, make   what agents are given to do
+#   openssl     certificates for the benchmark against gRPC
+#   strace      disks that fail, for the tests of the store
+set -euo pipefail
+
+# command:package
+needed=(bwrap:bubblewrap git:git make:make openssl:openssl strace:strace)
+
+missing=()
+for each in "${needed[@]}"; do
+  command -v "${each%%:*}" >/dev/null 2>&1 || missing+=("${each##*:}")
+done
+
+if [ "${#missing[@]}" -eq 0 ]; then
+  echo "Host packages: all there."
+  exit 0
+fi
+if ! command -v apt-get >/dev/null 2>&1; then
+  echo "Host packages: install by hand, since this is no Debian: ${missing[*]}" >&2
+  exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+  echo "Host packages: run as root, or install by hand: apt-get install ${missing[*]}" >&2
+  exit 1
+fi
+
+echo "Host packages: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null
