@@ -8,8 +8,10 @@
  * serving.ts     what this node does for its peers; methods.ts has the rows
  * admission.ts   the truth about this node's slots
  * host.ts        the agents of this node: durable, the same after a restart; host-store.ts execs.ts
- * exec.ts        one command with its streams; sandbox.ts the walls around it; watchdog.ts watchdog-main.ts the end of all
- * workspaces.ts  the files of an agent; uploads.ts files on their way from a client
+ * exec.ts        one command with its streams: exec-command.ts exec-input.ts exec-output.ts pipes.ts descriptors.ts interrupt.ts
+ * sandbox.ts     the walls around a command; sandbox-mounts.ts what can be seen through them
+ * watchdog.ts    the end of every process tree: watchdog-main.ts watchdog-protocol.ts processes.ts
+ * workspaces.ts  the files of an agent; workspace-tar.ts as they arrive; uploads.ts on their way from a client
  */
 import type { Agent, ExecEvent, ExecSpec, SpawnRequest } from '../base/agent.ts'
 import type { Clock } from '../base/clock.ts'

@@ -27,8 +27,9 @@ export interface Execs {
     stdin: AsyncIterable<Uint8Array> | undefined,
     signal: AbortSignal,
   ): AsyncIterable<ExecEvent>
-  /** Cancels every command of an agent. A reader that has stopped reading does not delay it. */
+  /** Ends every command of an agent that has ended. A reader that has stopped reading does not delay it. */
   endAll(agent: string): void
+  /** Cancels every command, since the node stops. */
   close(): void
 }
 
@@ -51,8 +52,8 @@ export const createExecs = (deps: { clock: Clock; limits: Limits; runExec: RunEx
     return abort
   }
 
-  const cancel = (execs: Running[]): void => {
-    for (const exec of execs) exec.abort.abort(new GodelError({ code: 'CANCELLED', what: 'the exec' }))
+  const end = (execs: Running[], why: GodelError): void => {
+    for (const exec of execs) exec.abort.abort(why)
   }
 
   return {
@@ -70,7 +71,7 @@ export const createExecs = (deps: { clock: Clock; limits: Limits; runExec: RunEx
         running.delete(execId)
       }
     },
-    endAll: (agent) => cancel(of(agent)),
-    close: () => cancel([...running.values()]),
+    endAll: (agent) => end(of(agent), new GodelError({ code: 'AGENT_NOT_RUNNING', agent, status: 'stopped' })),
+    close: () => end([...running.values()], new GodelError({ code: 'CANCELLED', what: 'the exec' })),
   }
 }

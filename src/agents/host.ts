@@ -41,9 +41,10 @@ export interface Host {
   list(): Agent[]
   /**
    * Starts an agent, or gives the one of that id and epoch that is there already. Resolves once it is durable and its files are
-   * in place. STALE_EPOCH, CONFLICT (ended, or of another owner), RESERVATION_EXPIRED, WORKSPACE_FAILED.
+   * in place. An order that was taken is carried out even if its caller goes away: the caller asks again and finds it.
+   * STALE_EPOCH, CONFLICT (ended, or of another owner), RESERVATION_EXPIRED, WORKSPACE_FAILED.
    */
-  start(order: StartOrder, signal: AbortSignal): Promise<Agent>
+  start(order: StartOrder): Promise<Agent>
   /** Puts files in place for an agent that is reserved, before it starts. WORKSPACE_FAILED, RESERVATION_EXPIRED. */
   stage(reservation: string, from: string, source: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>
   /** Ends an agent and every process of it. AGENT_NOT_FOUND. Ending an ended one changes nothing. */
@@ -82,6 +83,7 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
   const agents = new Map<string, ShelvedAgent>()
   const starting = new Map<string, Promise<Agent>>()
   const staged = new Set<string>()
+  const fetching = new Map<string, AbortController>()
   const lives = new Map<string, Timer>()
   const execs = createExecs({ limits, clock, runExec: deps.runExec })
 
@@ -125,6 +127,7 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
     lives.get(id)?.cancel()
     lives.delete(id)
     const next = await save(entry, 'stopped', reason)
+    fetching.get(id)?.abort(new GodelError({ code: 'CANCELLED', what: `starting ${id}` }))
     execs.endAll(id)
     await watchdog.endAgent(id)
     admission.release(id)
@@ -188,23 +191,26 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
     return shown(next)
   }
 
-  const fetchFiles = async ({ spec, staged: sent }: StartOrder, signal: AbortSignal): Promise<void> => {
+  const fetchFiles = async ({ spec, staged: sent }: StartOrder): Promise<void> => {
     if (sent && staged.delete(spec.id)) return
     if (sent) throw new GodelError({ code: 'WORKSPACE_FAILED', reason: 'the files that were sent ahead are gone' })
     const source: WorkspaceSourceFiles = spec.git === undefined ? { kind: 'empty' } : { kind: 'git', url: spec.git }
-    await workspaces.prepare(spec.id, source, signal)
+    const abort = new AbortController()
+    fetching.set(spec.id, abort)
+    await workspaces.prepare(spec.id, source, abort.signal).finally(() => fetching.delete(spec.id))
   }
 
-  const startFresh = async (order: StartOrder, signal: AbortSignal): Promise<Agent> => {
+  const startFresh = async (order: StartOrder): Promise<Agent> => {
     const { id } = order.spec
     admission.take(order.reservation, order.from)
     const entry = fresh(order)
     agents.set(id, entry)
     try {
       await store.commit([shelveAgent(entry)])
-      await fetchFiles(order, signal)
+      await fetchFiles(order)
     } catch (error) {
-      await forget(id)
+      // Killed meanwhile: its end is on record and stays there.
+      if (agents.get(id)?.agent.status !== 'stopped') await forget(id)
       throw error
     }
     const now = find(id)
@@ -241,13 +247,13 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
       return entry && shown(entry)
     },
     list: () => [...agents.values()].map(shown),
-    async start(order, signal) {
+    async start(order) {
       await checkGrant(order)
       const { id } = order.spec
       await starting.get(id)?.catch(() => {})
       const known = agents.get(id)
       if (known) return again(known, order)
-      const started = startFresh(order, signal)
+      const started = startFresh(order)
       starting.set(id, started)
       return started.finally(() => starting.delete(id))
     },
@@ -290,6 +296,7 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
     },
     close() {
       for (const timer of lives.values()) timer.cancel()
+      for (const abort of fetching.values()) abort.abort(new GodelError({ code: 'NODE_STOPPING', node: traits.name }))
       execs.close()
     },
   }

@@ -26,7 +26,7 @@ import type { Candidates } from '../routing/candidates.ts'
 import { describeNeed, explainRoute, route, type RoutePolicy } from '../routing/route.ts'
 import type { Decisions } from './decisions.ts'
 import type { Directory } from './directory.ts'
-import { agentReserve, agentSpawn, agentStatus } from './methods.ts'
+import { agentKill, agentReserve, agentSpawn, agentStatus } from './methods.ts'
 import type { InFlight } from './in-flight.ts'
 import { needOf, specOf } from './need-of.ts'
 
@@ -152,9 +152,17 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
     try {
       return await rpc.call(target, agentSpawn, { spec, epoch, grant, reservation, staged }, callOptions(journey, timeoutMs))
     } catch (error) {
-      signal?.throwIfAborted()
+      if (signal?.aborted) return takeBack(journey, target)
       return afterFailure(journey, target, error)
     }
+  }
+
+  /** The caller does not want it any more: what the target made of the order is ended, as far as it can be told. */
+  const takeBack = async ({ spec, signal }: Journey, target: string): Promise<never> => {
+    await rpc
+      .call(target, agentKill, { agent: spec.id, purge: true }, { timeoutMs: limits.recordTimeoutMs })
+      .catch((error: unknown) => log.warn('a spawn that was cancelled may go on', { agent: spec.id, target, error: String(error) }))
+    throw toGodelError(signal?.reason ?? new GodelError({ code: 'CANCELLED', what: 'the spawn' }))
   }
 
   /** A start that failed: refused for this node, refused for good, never sent, or, worst, not known. */
@@ -177,7 +185,7 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
   }
 
   /** Finds out whether a target whose answer was lost runs the agent. */
-  const settle = async ({ spec, signal }: Journey, target: string): Promise<Agent | 'absent' | 'silent'> => {
+  const settle = async ({ spec, signal }: { spec: Pick<AgentSpec, 'id'>; signal: AbortSignal | undefined }, target: string): Promise<Agent | 'absent' | 'silent'> => {
     const giveUpAt = clock.monotonicMs() + limits.spawnSettleMs
     let startingUntil = clock.monotonicMs() + limits.gitCloneTimeoutMs
     for (;;) {
@@ -263,9 +271,17 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
     const known = await directory.find(request.id, signal)
     if (!known) return begin(request, 1, signal)
     if (known.status === 'lost' && known.owner === peer) return begin(request, known.epoch + 1, signal)
+    if (known.status === 'starting') return untilStarted(known, signal)
     if (known.status === 'stopped' || known.status === 'failed')
       throw new GodelError({ code: 'CONFLICT', what: `agent ${known.id}`, reason: `its id was used, and it is ${known.status}` })
     return known
+  }
+
+  /** Somebody asked before, and the target is still at it. */
+  const untilStarted = async (known: Agent, signal?: AbortSignal): Promise<Agent> => {
+    const found = await settle({ spec: { id: known.id }, signal }, known.host)
+    if (typeof found !== 'string') return found
+    throw new GodelError({ code: 'SPAWN_IN_DOUBT', agent: known.id, node: known.hostName })
   }
 
   return {

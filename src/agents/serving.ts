@@ -38,9 +38,9 @@ export const agentMethods = ({ mesh, host, admission, ownership, limits }: Servi
       return { refusal: { code: detail.code, reason: errorWhat(detail) }, advertisement: await mesh.ownAd() }
     }
   }),
-  bind(agentSpawn, (order, { peer, signal }) => {
+  bind(agentSpawn, (order, { peer }) => {
     mustAct(mesh, peer, 'spawning an agent')
-    return host.start({ ...order, from: peer }, signal)
+    return host.start({ ...order, from: peer })
   }),
   bind(agentStatus, ({ agent }) => {
     const known = host.get(agent)

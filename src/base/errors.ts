@@ -1,7 +1,15 @@
 /**
- * One error class, a union of codes. Every code has its fields, its HTTP status, a sentence that says what
- * happened and why, and a sentence that says what to do next; `api` turns it into a problem document and `net` into
- * a wire error, both from this table and nowhere else. A code is stable; a message may change.
+ * Room base: the vocabulary that every room speaks. No I/O, no clock of its own, no other room.
+ *
+ * errors.ts         one error class, a union of codes with their fields, HTTP status, words and what to do next (this file)
+ * error-fields.ts   errors that come from outside; problem.ts errors as problem documents (RFC 9457)
+ * limits.ts         every limit and interval, named with its unit
+ * clock.ts log.ts meter.ts   the ports that `node` fills: time, logs, metrics
+ * ids.ts hash.ts    ids that the caller mints; hashes, ties and rendezvous
+ * codec.ts          msgpack, bounded before it is built; schema.ts one description gives type, check and OpenAPI
+ * advertisement.ts agent.ts need.ts report.ts   what nodes, agents, placements and reports are
+ *
+ * An error's code is stable; its message may change.
  */
 
 /** The fields that each code carries. Everything here must survive JSON and msgpack. */

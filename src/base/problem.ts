@@ -2,8 +2,8 @@
  * Problem documents (RFC 9457): an error as HTTP carries it, and back. The fields of the code stand beside the members of
  * the standard; a field whose name the standard takes is renamed, here and nowhere else.
  */
-import { errorNext, errorStatus, errorWhat, GodelError, isErrorCode, toGodelError } from './errors.ts'
-import type { ErrorCode, ErrorDetail, ErrorFields } from './errors.ts'
+import { errorFrom } from './error-fields.ts'
+import { errorNext, errorStatus, errorWhat, GodelError, toGodelError, type ErrorCode, type ErrorFields } from './errors.ts'
 
 export interface Problem {
   /** `urn:godel:error:CODE`. */
@@ -55,15 +55,9 @@ export const toProblem = (error: unknown): Problem => {
 export const fromProblem = (value: unknown, url: string): GodelError => {
   const problem = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>
   const { code } = problem
-  if (isErrorCode(code)) {
-    const members = Object.entries(problem).filter(([member]) => !standard.has(member))
-    const fields = Object.fromEntries(members.map(([member, field]) => [original[member] ?? member, field]))
-    try {
-      return new GodelError(fields as unknown as ErrorDetail)
-    } catch {
-      // Fields that do not fit their code: told as the words that came with it.
-    }
-  }
+  const members = Object.entries(problem).filter(([member]) => !standard.has(member))
+  const known = errorFrom(Object.fromEntries(members.map(([member, field]) => [original[member] ?? member, field])))
+  if (known) return known
   return new GodelError({
     code: 'REMOTE_ERROR',
     peer: url,

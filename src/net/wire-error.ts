@@ -1,101 +1,7 @@
-/**
- * Errors over the wire: the code and its fields, checked field by field on arrival, since callers act on them. A code that
- * this version does not know, or fields that do not fit, become REMOTE_ERROR with what the peer said.
- */
+/** Errors over the wire: the code, its fields and the words of them. What does not fit becomes REMOTE_ERROR with what the peer said. */
 import { decode, encode } from '../base/codec.ts'
-import {
-  errorWhat,
-  GodelError,
-  toGodelError,
-  type ErrorCode,
-  type ErrorDetail,
-  type ErrorFields,
-  type RejectedCandidate,
-} from '../base/errors.ts'
-
-type FieldKind<T> = T extends string
-  ? 'string'
-  : T extends number
-    ? 'number'
-    : T extends string[]
-      ? 'strings'
-      : 'candidates'
-type FieldKinds = { [C in ErrorCode]?: { [F in keyof ErrorFields[C]]: FieldKind<ErrorFields[C][F]> } }
-
-const string = 'string'
-const number = 'number'
-
-/** The kinds of every code's fields. A code that is missing here travels as REMOTE_ERROR. */
-const kinds: FieldKinds = {
-  INVALID_ARGUMENT: { field: string, reason: string },
-  INVALID_MESSAGE: { what: string, reason: string },
-  TOO_LARGE: { what: string, bytes: number, limitBytes: number },
-  UNSUPPORTED: { what: string, reason: string },
-  NOT_FOUND: { what: string, id: string },
-  CONFLICT: { what: string, reason: string },
-  CANCELLED: { what: string },
-  DEADLINE_EXCEEDED: { what: string, afterMs: number },
-  QUEUE_FULL: { what: string, limit: number },
-  PEER_UNREACHABLE: { peer: string, reason: string },
-  STREAM_LOST: { peer: string, reason: string },
-  METHOD_UNKNOWN: { method: string, peer: string },
-  REMOTE_ERROR: { peer: string, remoteCode: string, remoteMessage: string },
-  NODE_STOPPING: { node: string },
-  NODE_UNREACHABLE: { url: string, reason: string },
-  UNAUTHENTICATED: { reason: string },
-  FORBIDDEN: { action: string, reason: string },
-  NOT_A_MEMBER: { peer: string, reason: string },
-  CERTIFICATE_INVALID: { peer: string, reason: string },
-  TOKEN_INVALID: { reason: string },
-  TOKEN_EXPIRED: { expiredAt: number },
-  TOKEN_USED_UP: { uses: number },
-  JOIN_REQUIRED: { seed: string },
-  REALM_MISMATCH: { expected: string, actual: string },
-  REALM_DOCUMENT_INVALID: { reason: string },
-  SEED_UNREACHABLE: { seeds: 'strings', reason: string },
-  KEY_FILE_INSECURE: { path: string, mode: string },
-  STORE_CORRUPT: { path: string, reason: string },
-  STORE_TOO_NEW: { path: string, version: number, supported: number },
-  STORE_FAILED: { path: string, reason: string },
-  DATA_DIR_LOCKED: { path: string, pid: number },
-  NO_CANDIDATE: { need: string, considered: 'candidates', attempts: number },
-  AT_CAPACITY: { node: string, running: number, capacity: number },
-  RESERVATION_EXPIRED: { reservation: string },
-  AGENT_NOT_FOUND: { agent: string },
-  AGENT_NOT_RUNNING: { agent: string, status: string },
-  AGENT_LOST: { agent: string, host: string },
-  STALE_EPOCH: { agent: string, epoch: number, current: number },
-  WORKSPACE_FAILED: { reason: string },
-  EXEC_NOT_FOUND: { exec: string },
-  EXEC_FAILED: { command: string, reason: string },
-  SANDBOX_FAILED: { reason: string },
-  INTERNAL: { reason: string },
-  MEDIA_TYPE_REFUSED: { mediaType: string, accepted: string },
-  HOST_REFUSED: { header: string, expected: string },
-  PORT_IN_USE: { port: number },
-  KEY_FILE_INVALID: { path: string, reason: string },
-  SPAWN_IN_DOUBT: { agent: string, node: string },
-  UNFIT: { node: string, reasons: 'strings' },
-}
-
-/** Whether errors of the code arrive with their fields. */
-export const travels = (code: ErrorCode): boolean => Object.hasOwn(kinds, code)
-
-const isStrings = (value: unknown): value is string[] =>
-  Array.isArray(value) && value.every((v) => typeof v === 'string')
-
-const isCandidate = (value: unknown): value is RejectedCandidate => {
-  if (typeof value !== 'object' || value === null) return false
-  const { node, peer, reasons } = value as Record<string, unknown>
-  return typeof node === 'string' && typeof peer === 'string' && isStrings(reasons)
-}
-
-const fits: Record<FieldKind<unknown> | 'string' | 'number' | 'strings', (value: unknown) => boolean> = {
-  string: (value) => typeof value === 'string',
-  number: (value) => typeof value === 'number' && Number.isFinite(value),
-  strings: isStrings,
-  candidates: (value) => Array.isArray(value) && value.every(isCandidate),
-}
+import { errorFrom } from '../base/error-fields.ts'
+import { errorWhat, GodelError, toGodelError } from '../base/errors.ts'
 
 /** The payload of an ERROR frame; the code alone where the fields would go beyond `bytesMax`. */
 export const encodeError = (error: unknown, bytesMax: number): Uint8Array => {
@@ -115,26 +21,10 @@ export const decodeError = (payload: Uint8Array, peer: string): GodelError => {
   }
   if (!isRecord(fields))
     return new GodelError({ code: 'INVALID_MESSAGE', what: 'an error', reason: 'it has no fields' })
-  return fromFields(fields) ?? remoteError(fields, peer)
+  return errorFrom(fields) ?? remoteError(fields, peer)
 }
 
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
-
-const fromFields = (fields: Record<string, unknown>): GodelError | undefined => {
-  const { code } = fields
-  const expected = typeof code === 'string' && Object.hasOwn(kinds, code) ? kinds[code as ErrorCode] : undefined
-  if (expected === undefined) return undefined
-  const detail: Record<string, unknown> = { code }
-  for (const [name, kind] of Object.entries(expected)) {
-    if (!fits[kind as keyof typeof fits](fields[name])) return undefined
-    detail[name] = fields[name]
-  }
-  try {
-    return new GodelError(detail as unknown as ErrorDetail)
-  } catch {
-    return undefined // such as a date beyond what a Date can hold
-  }
-}
 
 const remoteError = (fields: Record<string, unknown>, peer: string): GodelError =>
   new GodelError({

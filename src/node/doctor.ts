@@ -45,7 +45,8 @@ const checkRuntime = (): Check => {
 const checkSandbox = async (): Promise<Check> => {
   const name = 'sandbox'
   const probe = await probeIsolation()
-  if (probe.level !== 'none') return { name, level: 'ok', reason: `bubblewrap ${probe.version ?? ''} works`.replace('  ', ' ') }
+  if (probe.level !== 'none')
+    return { name, level: 'ok', reason: `bubblewrap ${probe.version ?? ''} works`.replace('  ', ' ') }
   const allowing =
     probe.version === undefined
       ? 'Install bubblewrap (apt install bubblewrap, dnf install bubblewrap).'
@@ -65,7 +66,13 @@ const checkDirectory = async (dataDir: string): Promise<Check> => {
   try {
     const present = await existing(dataDir)
     const found = await stat(present)
-    if (!found.isDirectory()) return { name, level: 'fail', reason: `${present} is not a directory`, next: 'Choose another one with --data-dir.' }
+    if (!found.isDirectory())
+      return {
+        name,
+        level: 'fail',
+        reason: `${present} is not a directory`,
+        next: 'Choose another one with --data-dir.',
+      }
     const probe = join(present, `.probe-${randomUUID()}`)
     await writeFile(probe, '', { flag: 'wx', mode: 0o600 })
     await rm(probe)
@@ -75,7 +82,12 @@ const checkDirectory = async (dataDir: string): Promise<Check> => {
     const reason = `${dataDir} is open to others (mode ${(found.mode & 0o777).toString(8)})`
     return { name, level: 'warn', reason, next: `chmod 700 ${dataDir}; the next start does so too.` }
   } catch (error) {
-    return { name, level: 'fail', reason: reasonOf(error), next: 'Make it writable for this user, or choose another one with --data-dir.' }
+    return {
+      name,
+      level: 'fail',
+      reason: reasonOf(error),
+      next: 'Make it writable for this user, or choose another one with --data-dir.',
+    }
   }
 }
 
@@ -133,12 +145,19 @@ const checkClock = async (dataDir: string): Promise<Check> => {
   if (nowMs < EARLIEST_MS) return { name, level: 'fail', reason: `it says ${now}, which is over`, next }
   const newestMs = await newestIn(dataDir)
   if (newestMs > nowMs + limits.clockSkewMs)
-    return { name, level: 'fail', reason: `it says ${now}, and files of the node are from ${new Date(newestMs).toISOString()}`, next }
+    return {
+      name,
+      level: 'fail',
+      reason: `it says ${now}, and files of the node are from ${new Date(newestMs).toISOString()}`,
+      next,
+    }
   return { name, level: 'ok', reason: now }
 }
 
 const newestIn = async (dataDir: string): Promise<number> => {
   const names = await readdir(dataDir).catch(() => [])
-  const times = await Promise.all(names.map(async (file) => (await stat(join(dataDir, file)).catch(() => undefined))?.mtimeMs ?? 0))
+  const times = await Promise.all(
+    names.map(async (file) => (await stat(join(dataDir, file)).catch(() => undefined))?.mtimeMs ?? 0),
+  )
   return Math.max(0, ...times)
 }

@@ -8,7 +8,7 @@
  * candidate-feed.ts     from the mesh's view to the candidates of routing
  * listen-port.ts        where to listen when nobody said
  * doctor.ts             what stands in the way on this host
- * real-clock.ts file-log.ts prometheus-meter.ts   the ports of `base` over the real thing
+ * real-clock.ts file-log.ts prometheus-meter.ts   the ports of `base` over the real thing; version.ts its version
  */
 import { randomUUID } from 'node:crypto'
 import { rm, writeFile } from 'node:fs/promises'
@@ -16,6 +16,7 @@ import { createAdmission, type Admission } from '../agents/admission.ts'
 import { createAgents, type Agents } from '../agents/agents.ts'
 import { runExec } from '../agents/exec.ts'
 import { openHost, type Host } from '../agents/host.ts'
+import { createPipes } from '../agents/pipes.ts'
 import { createSandbox, gpuDevices, probeIsolation, type IsolationProbe } from '../agents/sandbox.ts'
 import { createUploads, type Uploads } from '../agents/uploads.ts'
 import { startWatchdog } from '../agents/watchdog.ts'
@@ -130,17 +131,19 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
   stack.defer(() => net.close())
   await rememberPort(net.addresses(), store)
 
-  let mesh: Mesh | undefined
+  // Admission comes before the mesh, which tells of it, and tells the mesh when there is something to tell.
+  const told: { mesh?: Mesh } = {}
   const admission = createAdmission(
-    { clock, limits, peer: net.peer, traits, onChange: () => mesh?.advertise() },
+    { clock, limits, peer: net.peer, traits, onChange: () => told.mesh?.advertise() },
     { slots: slotsOf(options, limits) },
   )
   // While it starts or stops, a node is known and takes nothing: what it advertises then is that it is draining.
   const capacity = () => (stage.now === 'ok' ? admission.capacity() : { ...admission.capacity(), status: 'draining' as const })
-  mesh = await startMesh(
+  const mesh = await startMesh(
     { net, key, store, clock, log, meter, limits, capacity, traits, rootKey: () => loadOrCreateKey(paths.rootKey) },
     { realm: options.realm, join: options.join, bootstrap: options.bootstrap },
   )
+  told.mesh = mesh
   stack.defer(() => mesh.close())
 
   const rooms = await startRooms({ dataDir, net, mesh, store, clock, log, traits, isolation, admission }, stack)
@@ -193,6 +196,8 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
   const nodeMark = randomUUID()
   const watchdog = await startWatchdog({ log: agentLog, clock, limits }, { dataDir, nodeMark })
   stack.defer(() => watchdog.close())
+  const pipes = await createPipes({ log: agentLog, limits }, { dataDir })
+  stack.defer(() => pipes.close())
   const sandbox = createSandbox(isolation.level, { hide: [dataDir], devices: traits.gpu.count > 0 ? gpuDevices() : [] })
   const workspaces = createWorkspaces({ clock, log: agentLog, limits, sandbox, watchdog }, { dataDir })
   const uploads = createUploads({ clock, limits }, { dataDir })
@@ -205,7 +210,7 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
     admission,
     workspaces,
     watchdog,
-    runExec: (order) => runExec({ clock, log: agentLog, limits, watchdog }, { ...order, sandbox }),
+    runExec: (order) => runExec({ clock, log: agentLog, limits, watchdog, pipes }, { ...order, sandbox }),
     traits,
     isolation: isolation.level,
     publish: ownership.publish,

@@ -24,7 +24,7 @@ export const mayImport: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** `cli` reaches `node` for one command alone, since whatever imports `node` loads libp2p. */
-export const startsTheNode = /^src\/cli\/start(?:-options)?\.ts$/
+export const startsTheNode = /^src\/cli\/(?:start|start-options|doctor)\.ts$/
 
 /** Rooms that decide and describe, and touch nothing. */
 export const pureRooms = ['base', 'routing']
@@ -36,7 +36,7 @@ export const timedRooms = ['node', 'cli']
 export const clockOfTheSdk = 'src/client/clock.ts'
 
 /** Rooms that may put work off to the end of the tick, to gather it. */
-export const batchingRooms = ['net', 'store', ...timedRooms]
+export const batchingRooms = ['net', 'store', 'api', ...timedRooms]
 
 export const linesMax = 400
 export const mapLines = { min: 5, max: 15 }

@@ -257,7 +257,7 @@ const timers: Rule = {
 }
 
 const immediate = never(
-  'only net and store gather the work of a tick',
+  'only net, store and api wait for the end of a tick',
   (file) => inSrc(file) && !isIn(file, batchingRooms),
   /\bsetImmediate\b/g,
   {

@@ -83,7 +83,7 @@ type Opened = Awaited<ReturnType<typeof open>>
 const start = ({ host, admission }: Opened, { epoch = 1, ...fields }: Partial<AgentSpec> & { epoch?: number } = {}) => {
   const spec = specWith({ owner: OWNER, ...fields })
   const reservation = host.get(spec.id) ? 'held' : admission.reserve(spec, epoch, OWNER).id
-  return host.start({ spec, epoch, grant: Uint8Array.of(epoch), reservation, staged: false, from: OWNER }, noSignal)
+  return host.start({ spec, epoch, grant: Uint8Array.of(epoch), reservation, staged: false, from: OWNER })
 }
 const workspaceFiles = (host: Host) => readdir(join(dataDir, 'agents')).then((names) => host && names)
 
@@ -188,7 +188,7 @@ describe('a start that is refused', () => {
     const spec = specWith({ owner: OWNER, ...(git !== undefined && { git }) })
     const held = opened.admission.reserve(spec, 1, OWNER)
     const order = { spec, epoch: 1, grant: Uint8Array.of(1), reservation: reservation ?? held.id, staged: false, from: OWNER }
-    await expect(opened.host.start(order, noSignal)).rejects.toMatchObject({ code })
+    await expect(opened.host.start(order)).rejects.toMatchObject({ code })
     opened.admission.release(ID)
     expect(opened.admission.capacity().running).toBe(0)
     expect(opened.host.list()).toEqual([])
@@ -213,6 +213,6 @@ test('files that were sent ahead are used, and removed if nobody starts', async 
 
   const second = opened.admission.reserve(spec, 1, OWNER)
   await opened.host.stage(second.id, OWNER, tar(), noSignal)
-  await opened.host.start({ spec, epoch: 1, grant: Uint8Array.of(1), reservation: second.id, staged: true, from: OWNER }, noSignal)
+  await opened.host.start({ spec, epoch: 1, grant: Uint8Array.of(1), reservation: second.id, staged: true, from: OWNER })
   expect(await readFile(join(dataDir, 'agents', ID, 'workspace', 'hello'), 'utf8')).toBe('there')
 })
