@@ -13,14 +13,17 @@ export interface Decisions {
 export const createDecisions = ({ kept }: { kept: number }): Decisions => {
   const ring: { number: number; decision: Decision }[] = []
   let count = 0
-  let wake = Promise.withResolvers<void>()
+  const waiting = new Set<() => void>()
+  const wake = () => {
+    for (const resolve of waiting) resolve()
+    waiting.clear()
+  }
 
   return {
     add(decision) {
       ring.push({ number: count++, decision })
       if (ring.length > kept) ring.shift()
-      wake.resolve()
-      wake = Promise.withResolvers<void>()
+      wake()
     },
     recent: (limit) =>
       ring
@@ -29,20 +32,17 @@ export const createDecisions = ({ kept }: { kept: number }): Decisions => {
         .toReversed(),
     async *follow(signal) {
       let next = count
-      const aborted = Promise.withResolvers<void>()
-      const onAbort = () => aborted.resolve()
-      signal.addEventListener('abort', onAbort, { once: true })
+      signal.addEventListener('abort', wake, { once: true })
       try {
         while (!signal.aborted) {
-          const waiting = wake.promise
           for (const { number, decision } of ring.filter((entry) => entry.number >= next)) {
             next = number + 1
             yield decision
           }
-          if (next >= count) await Promise.race([waiting, aborted.promise])
+          if (next >= count && !signal.aborted) await new Promise<void>((resolve) => waiting.add(resolve))
         }
       } finally {
-        signal.removeEventListener('abort', onAbort)
+        signal.removeEventListener('abort', wake)
       }
     },
   }

@@ -153,7 +153,7 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
     { port: options.apiPort, host: '127.0.0.1', socketPath: paths.apiSocket, apiKey },
   )
   stack.defer(() => api.close())
-  const address = JSON.stringify({ url: api.url, socket: paths.apiSocket, pid: process.pid })
+  const address = JSON.stringify({ url: api.url, socket: api.socket, pid: process.pid })
   await writeFile(paths.apiAddress, address, { mode: 0o600 })
   stack.defer(() => rm(paths.apiAddress, { force: true }))
 

@@ -32,7 +32,11 @@ describe('an error as a problem document', () => {
   })
 
   test('anything that was thrown is one', () => {
-    expect(toProblem(new TypeError('x is not a function'))).toMatchObject({ code: 'INTERNAL', status: 500, reason: 'x is not a function' })
+    expect(toProblem(new TypeError('x is not a function'))).toMatchObject({
+      code: 'INTERNAL',
+      status: 500,
+      reason: 'x is not a function',
+    })
   })
 })
 

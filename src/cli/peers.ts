@@ -1,0 +1,30 @@
+/** `peers`: the nodes of the realm as this one sees them. */
+import type { Command } from 'commander'
+import { shortPeer } from '../base/ids.ts'
+import { clientOf, withCommon, type CommonOptions } from './command.ts'
+import { ageOf, printJson, printTable } from './output.ts'
+
+export const define = (command: Command): void => {
+  withCommon(command, [
+    ['peers', 'a table, the node itself with a star'],
+    ['peers --json', 'all that is known of each'],
+  ]).action(async (options: CommonOptions) => {
+    const peers = await (await clientOf(options)).peers.list()
+    if (options.json) return printJson({ peers })
+    const rows = peers
+      .toSorted((a, b) => a.name.localeCompare(b.name))
+      .map((peer) => [
+        `${peer.name}${peer.self ? ' *' : ''}`,
+        peer.state,
+        peer.status,
+        `${peer.running}/${peer.maxConcurrent}`,
+        `${Math.round(peer.currentLoad * 100)}%`,
+        peer.region ?? '-',
+        peer.gpu.count === 0 ? '-' : `${peer.gpu.count} ${peer.gpu.types.join(',')}`,
+        peer.isolation,
+        ageOf(peer.adAgeMs),
+        shortPeer(peer.peer),
+      ])
+    await printTable(['NAME', 'STATE', 'STATUS', 'SLOTS', 'LOAD', 'REGION', 'GPU', 'ISOLATION', 'HEARD', 'PEER'], rows)
+  })
+}

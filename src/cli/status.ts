@@ -1,0 +1,34 @@
+/** `status`: the node in one view. */
+import type { Command } from 'commander'
+import { clientOf, withCommon, type CommonOptions } from './command.ts'
+import { ageOf, labelsOf, printJson, printPairs } from './output.ts'
+
+export const define = (command: Command): void => {
+  withCommon(command, [
+    ['status', 'the node of this user'],
+    ['status --json', 'for a program'],
+  ]).action(async (options: CommonOptions) => {
+    const node = await (await clientOf(options)).node()
+    if (options.json) return printJson(node)
+    const { capacity, traits, peers } = node
+    const apart = [`${peers.suspect} suspect`, `${peers.down} down`, `${peers.left} left`].filter(
+      (text) => !text.startsWith('0 '),
+    )
+    printPairs([
+      ['node', `${node.name} (${node.peer})`],
+      ['realm', node.realm === null ? 'none' : `${node.realm.name} (${node.realm.id})`],
+      ['role', node.role],
+      ['status', `${capacity.status}, ${capacity.running} of ${capacity.maxConcurrent} slots taken`],
+      ['peers', [`${peers.alive} alive`, ...apart].join(', ')],
+      ['isolation', node.isolation.level + (node.isolation.reason === undefined ? '' : `: ${node.isolation.reason}`)],
+      ['region', traits.region],
+      ['gpu', traits.gpu.count === 0 ? undefined : `${traits.gpu.count} ${traits.gpu.types.join(', ')}`],
+      ['labels', labelsOf(traits.labels) || undefined],
+      ['api', node.api],
+      ['listen', node.listen.join(' ')],
+      ['data', node.dataDir],
+      ['up', ageOf(Date.now() - node.startedAtMs)],
+      ['version', node.version],
+    ])
+  })
+}

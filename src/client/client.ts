@@ -1,0 +1,83 @@
+/** The client of one node. It holds no connection and needs no closing. */
+import type { Clock } from '../base/clock.ts'
+import { limits as defaultLimits, type Limits } from '../base/limits.ts'
+import type {
+  Health,
+  IdentityReport,
+  Invitation,
+  InvitationRequest,
+  NodeStatusReport,
+  PeerReport,
+  RealmReport,
+} from '../base/report.ts'
+import { AgentsClient } from './agents.ts'
+import { systemClock } from './clock.ts'
+import { discover, type Hints } from './discover.ts'
+import { createHttp, type Http } from './http.ts'
+import { RoutesClient } from './routes.ts'
+
+export interface GodelClientOptions extends Hints {
+  clock?: Clock
+  limits?: Limits
+}
+
+/**
+ * Speaks to a node: the one at `url`, the one of `dataDir`, the one that GODEL_URL and GODEL_API_KEY name, or the one of this
+ * user's default data directory, in this order. It is looked for at the first call.
+ */
+export class GodelClient {
+  readonly agents: AgentsClient
+  readonly routes: RoutesClient
+  readonly peers: { list(): Promise<PeerReport[]> }
+  readonly realm: {
+    /** NOT_FOUND on a node without a realm. */
+    show(): Promise<RealmReport>
+    /** A join token; FORBIDDEN where this node may not invite. */
+    invite(request?: InvitationRequest): Promise<Invitation>
+  }
+  readonly #http: Http
+
+  constructor(options: GodelClientOptions = {}) {
+    const { clock = systemClock, limits = defaultLimits, ...hints } = options
+    const http = createHttp({ clock, limits, find: () => discover(hints) })
+    this.#http = http
+    this.agents = new AgentsClient(http)
+    this.routes = new RoutesClient(http)
+    this.peers = { list: async () => (await http.call<{ peers: PeerReport[] }>('GET', '/v1/peers')).peers }
+    this.realm = {
+      show: () => http.call('GET', '/v1/realm'),
+      invite: (request = {}) => http.call('POST', '/v1/realm/invitations', { body: request }),
+    }
+  }
+
+  /** A client whose node has been found and has answered. NODE_UNREACHABLE. */
+  static async connect(options: GodelClientOptions = {}): Promise<GodelClient> {
+    const client = new GodelClient(options)
+    await client.health()
+    return client
+  }
+
+  /** The address of the node. */
+  url(): Promise<string> {
+    return this.#http.url()
+  }
+
+  /** Whether the node lives and takes work; a node that does not take any answers too. */
+  health(): Promise<Health> {
+    return this.#http.ask('/v1/health')
+  }
+
+  identity(): Promise<IdentityReport> {
+    return this.#http.call('GET', '/v1/identity')
+  }
+
+  /** The state of the node. */
+  node(): Promise<NodeStatusReport> {
+    return this.#http.call('GET', '/v1/node')
+  }
+
+  /** The metrics of the node in Prometheus' text format. */
+  metrics(): Promise<string> {
+    return this.#http.text('/metrics')
+  }
+}

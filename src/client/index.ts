@@ -1,0 +1,32 @@
+/**
+ * Room client: the SDK, `godel-node/sdk`. A program of its own that speaks to a node over HTTP and imports nothing heavy.
+ *
+ * index.ts        what the package offers (this file)
+ * client.ts       GodelClient: the node, its peers, its realm
+ * agents.ts       agents: spawn, list, show, end; exec.ts commands in them; workspace.ts files on their way to them
+ * routes.ts       placement decisions, kept and live
+ * discover.ts     finding the node and its key
+ * http.ts         calls and streams, every failure typed; lines.ts their framing
+ * clock.ts        the time of the program that uses it
+ */
+export { GodelClient, type GodelClientOptions } from './client.ts'
+export { AgentsClient } from './agents.ts'
+export type { AgentFilter, AgentList, SpawnOptions, WorkspaceOption } from './agents.ts'
+export type { ExecOptions, ExecResult } from './exec.ts'
+export { RoutesClient } from './routes.ts'
+export type { ExplainOptions, FollowOptions, RouteEvent } from './routes.ts'
+export { defaultDataDir } from './discover.ts'
+export { GodelError, hasCode } from '../base/errors.ts'
+export type { ErrorCode, ErrorDetail } from '../base/errors.ts'
+export type { Agent, AgentStatus, ExecEvent, Requirements } from '../base/agent.ts'
+export type { Decision } from '../base/need.ts'
+export type {
+  Health,
+  IdentityReport,
+  Invitation,
+  InvitationRequest,
+  NodeStatusReport,
+  PeerReport,
+  RealmReport,
+  Upload,
+} from '../base/report.ts'
