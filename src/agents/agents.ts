@@ -83,7 +83,12 @@ export const createAgents = (deps: AgentsDeps): Agents => {
   const decisions = createDecisions({ kept: limits.decisionsKept })
   const inFlight = createInFlight({ peer, candidates, view, clock, limits })
 
-  const sendFiles = async (target: string, reservation: string, upload: string, signal?: AbortSignal): Promise<void> => {
+  const sendFiles = async (
+    target: string,
+    reservation: string,
+    upload: string,
+    signal?: AbortSignal,
+  ): Promise<void> => {
     const source = uploads.open(upload)
     if (target === peer) await host.stage(reservation, peer, source, signal ?? new AbortController().signal)
     else await net.bulk.send(target, WORKSPACE_BULK, { reservation }, source, { ...(signal && { signal }) })

@@ -61,7 +61,8 @@ export const createDirectory = ({ rpc, view, ownership, limits }: DirectoryDeps)
   const nameOf = (peer: string) => view.get(peer)?.ad.name ?? peer
   const timeoutMs = limits.listTimeoutMs
   /** Whoever may answer: a suspect is asked too, since it may only be slow. */
-  const up = () => [...view.entries()].filter(({ state }) => state === 'alive' || state === 'suspect').map(({ peer }) => peer)
+  const up = () =>
+    [...view.entries()].filter(({ state }) => state === 'alive' || state === 'suspect').map(({ peer }) => peer)
 
   const seen = ({ id, host, epoch }: Agent): void => {
     hints.delete(id)
@@ -87,10 +88,9 @@ export const createDirectory = ({ rpc, view, ownership, limits }: DirectoryDeps)
   const everywhere = async (agent: string): Promise<Agent | undefined> => {
     const peers = up().slice(0, limits.agentSearchPeersMax)
     const answers = await Promise.allSettled(peers.map((peer) => askHost(peer, agent)))
-    return answers.flatMap((answer) => (answer.status === 'fulfilled' && answer.value ? [answer.value] : [])).reduce<Agent | undefined>(
-      (best, next) => (best && best.epoch >= next.epoch ? best : next),
-      undefined,
-    )
+    return answers
+      .flatMap((answer) => (answer.status === 'fulfilled' && answer.value ? [answer.value] : []))
+      .reduce<Agent | undefined>((best, next) => (best && best.epoch >= next.epoch ? best : next), undefined)
   }
 
   const find = async (agent: string, signal?: AbortSignal): Promise<Agent | undefined> => {
@@ -133,8 +133,16 @@ export const createDirectory = ({ rpc, view, ownership, limits }: DirectoryDeps)
     )
     const answered = first.filter(({ outcome }) => outcome.status === 'fulfilled').map(({ peer }) => peer)
     // Who did not answer may hold agents that only their homes can name; the homes are asked again, by name of the silent.
-    const second = silent.length > 0 ? await askAll(answered, silent.map(({ peer }) => peer)) : []
-    const pages = [...first, ...second].flatMap(({ outcome }) => (outcome.status === 'fulfilled' ? [outcome.value] : []))
+    const second =
+      silent.length > 0
+        ? await askAll(
+            answered,
+            silent.map(({ peer }) => peer),
+          )
+        : []
+    const pages = [...first, ...second].flatMap(({ outcome }) =>
+      outcome.status === 'fulfilled' ? [outcome.value] : [],
+    )
     const agents = merge(pages, new Set(answered), fromRecord)
     for (const agent of agents) seen(agent)
     return { agents: agents.filter((agent) => matches(agent, filter)), unanswered: silent }
@@ -158,13 +166,19 @@ export const createDirectory = ({ rpc, view, ownership, limits }: DirectoryDeps)
  * One entry per agent: the host's own word where the host answered, else the newest record. A record of a host that answered
  * and did not name the agent is out of date and is left out.
  */
-const merge = (pages: Pages[], answered: ReadonlySet<string>, fromRecord: (agent: Agent, why: string) => Agent): Agent[] => {
+const merge = (
+  pages: Pages[],
+  answered: ReadonlySet<string>,
+  fromRecord: (agent: Agent, why: string) => Agent,
+): Agent[] => {
   const best = new Map<string, Agent>()
   const better = (next: Agent, known: Agent | undefined) =>
     !known || next.epoch > known.epoch || (next.epoch === known.epoch && next.changedAtMs > known.changedAtMs)
-  for (const agent of pages.flatMap((page) => page.agents)) if (better(agent, best.get(agent.id))) best.set(agent.id, agent)
+  for (const agent of pages.flatMap((page) => page.agents))
+    if (better(agent, best.get(agent.id))) best.set(agent.id, agent)
   const records = pages.flatMap((page) => page.orphans).filter((agent) => !answered.has(agent.host))
-  for (const agent of records) if (better(agent, best.get(agent.id))) best.set(agent.id, fromRecord(agent, 'it did not answer in time'))
+  for (const agent of records)
+    if (better(agent, best.get(agent.id))) best.set(agent.id, fromRecord(agent, 'it did not answer in time'))
   return [...best.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1))
 }
 

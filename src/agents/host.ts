@@ -10,7 +10,15 @@
  * `limits.killedWorkspaceMs`, so that a repeated spawn of its id is seen for what it is.
  */
 import type { Isolation, NodeTraits } from '../base/advertisement.ts'
-import { isLive, type Agent, type AgentRecord, type AgentSpec, type AgentStatus, type ExecEvent, type ExecSpec } from '../base/agent.ts'
+import {
+  isLive,
+  type Agent,
+  type AgentRecord,
+  type AgentSpec,
+  type AgentStatus,
+  type ExecEvent,
+  type ExecSpec,
+} from '../base/agent.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import { GodelError, hasCode, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
@@ -50,7 +58,12 @@ export interface Host {
   /** Ends an agent and every process of it. AGENT_NOT_FOUND. Ending an ended one changes nothing. */
   kill(agent: string, options: { purge: boolean; reason?: string }): Promise<Agent>
   /** Runs a command. AGENT_NOT_FOUND, AGENT_NOT_RUNNING, QUEUE_FULL, CONFLICT, EXEC_FAILED. */
-  exec(agent: string, spec: ExecSpec, stdin: AsyncIterable<Uint8Array> | undefined, signal: AbortSignal): AsyncIterable<ExecEvent>
+  exec(
+    agent: string,
+    spec: ExecSpec,
+    stdin: AsyncIterable<Uint8Array> | undefined,
+    signal: AbortSignal,
+  ): AsyncIterable<ExecEvent>
   /** Tells the homes of every agent where it is; a copy that has been superseded is stopped. */
   publishAll(): Promise<void>
   /** Forgets what ended long ago and removes files that belong to nothing. */
@@ -111,7 +124,11 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
       await publish(record, entry.grant)
     } catch (error) {
       if (!hasCode(error, 'STALE_EPOCH')) throw error
-      log.warn('a copy of an agent was superseded', { agent: entry.agent.id, epoch: entry.agent.epoch, by: error.detail.current })
+      log.warn('a copy of an agent was superseded', {
+        agent: entry.agent.id,
+        epoch: entry.agent.epoch,
+        by: error.detail.current,
+      })
       if (isLive(entry.agent.status)) await end(entry, `superseded by epoch ${error.detail.current}`, false)
       throw error
     }
@@ -143,7 +160,9 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
       if (!entry || !isLive(entry.agent.status)) return
       end(entry, 'its timeout was reached', false)
         .then(tellQuietly)
-        .catch((error: unknown) => log.error('an agent outlived its timeout', { agent: agent.id, error: reasonOf(error) }))
+        .catch((error: unknown) =>
+          log.error('an agent outlived its timeout', { agent: agent.id, error: reasonOf(error) }),
+        )
     })
     lives.set(agent.id, timer)
   }
@@ -171,19 +190,29 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
   const checkGrant = async ({ spec, epoch, grant, from }: StartOrder): Promise<void> => {
     const said = await deps.openGrant(grant)
     const holds =
-      said.owner === from && said.owner === spec.owner && said.agent === spec.id && said.epoch === epoch && said.host === peer
+      said.owner === from &&
+      said.owner === spec.owner &&
+      said.agent === spec.id &&
+      said.epoch === epoch &&
+      said.host === peer
     if (!holds)
-      throw new GodelError({ code: 'FORBIDDEN', action: `starting ${spec.id}`, reason: 'the grant does not fit the order' })
+      throw new GodelError({
+        code: 'FORBIDDEN',
+        action: `starting ${spec.id}`,
+        reason: 'the grant does not fit the order',
+      })
   }
 
   /** An agent of this id that is here already: the same one again, the same one under a new epoch, or a conflict. */
   const again = async (known: ShelvedAgent, order: StartOrder): Promise<Agent> => {
     const { agent } = known
     const { id, owner } = order.spec
-    if (agent.owner !== owner) throw new GodelError({ code: 'CONFLICT', what: `agent ${id}`, reason: 'it has another owner' })
+    if (agent.owner !== owner)
+      throw new GodelError({ code: 'CONFLICT', what: `agent ${id}`, reason: 'it has another owner' })
     if (agent.epoch > order.epoch)
       throw new GodelError({ code: 'STALE_EPOCH', agent: id, epoch: order.epoch, current: agent.epoch })
-    if (!isLive(agent.status)) throw new GodelError({ code: 'CONFLICT', what: `agent ${id}`, reason: `it is ${agent.status}` })
+    if (!isLive(agent.status))
+      throw new GodelError({ code: 'CONFLICT', what: `agent ${id}`, reason: `it is ${agent.status}` })
     if (agent.epoch === order.epoch) return shown(known)
     const raised = { ...known, grant: order.grant, agent: { ...agent, epoch: order.epoch } }
     const next = await save(raised, agent.status)
@@ -214,7 +243,8 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
       throw error
     }
     const now = find(id)
-    if (now.agent.status !== 'starting') throw new GodelError({ code: 'AGENT_NOT_RUNNING', agent: id, status: now.agent.status })
+    if (now.agent.status !== 'starting')
+      throw new GodelError({ code: 'AGENT_NOT_RUNNING', agent: id, status: now.agent.status })
     const idle = await save(now, 'idle')
     watchLife(idle)
     log.info('agent started', { agent: id, epoch: order.epoch, owner: order.spec.owner })
@@ -234,8 +264,7 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
 
   for (const entry of readShelvedAgents(store, log)) {
     agents.set(entry.agent.id, entry)
-    if (entry.agent.status === 'starting')
-      await save(entry, 'failed', 'the node ended before its files were in place')
+    if (entry.agent.status === 'starting') await save(entry, 'failed', 'the node ended before its files were in place')
     if (!isLive(agents.get(entry.agent.id)!.agent.status)) continue
     admission.occupy(entry.agent.id)
     watchLife(entry)

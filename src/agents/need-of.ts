@@ -7,7 +7,16 @@ export const specOf = (
   request: SpawnRequest & { id: string },
   { owner, realm }: { owner: string; realm: string },
 ): AgentSpec => {
-  const { id, role = 'worker', runtime = 'process', labels = {}, requirements = {}, model, timeoutSeconds, workspace } = request
+  const {
+    id,
+    role = 'worker',
+    runtime = 'process',
+    labels = {},
+    requirements = {},
+    model,
+    timeoutSeconds,
+    workspace,
+  } = request
   return {
     id,
     realm,

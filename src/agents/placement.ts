@@ -87,7 +87,18 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
     const { considered, omitted } = explainRoute(need, candidates, policy(tried), clock.monotonicMs())
     const { pick, level, rule } = plan
     const { requestId } = need
-    return { requestId, atMs: clock.wallMs(), need, strategy: 'least-loaded', rule, pick, level, considered, omitted, attempts: [] }
+    return {
+      requestId,
+      atMs: clock.wallMs(),
+      need,
+      strategy: 'least-loaded',
+      rule,
+      pick,
+      level,
+      considered,
+      omitted,
+      attempts: [],
+    }
   }
 
   /** The next target: by route, or, where momentary reasons stand against everybody, after asking them how they are now. */
@@ -108,7 +119,13 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
 
   const note = (journey: Journey, target: string, outcome: Attempt['outcome'], error?: string): void => {
     const { epoch, decision } = journey
-    decision.attempts.push({ peer: target, node: nameOf(target), epoch, outcome, ...(error !== undefined && { error }) })
+    decision.attempts.push({
+      peer: target,
+      node: nameOf(target),
+      epoch,
+      outcome,
+      ...(error !== undefined && { error }),
+    })
   }
 
   const callOptions = (journey: Journey, timeoutMs: number) => ({
@@ -117,15 +134,25 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
   })
 
   /** Holds a slot; undefined when the target refused or cannot be reached, which has then been noted. */
-  const reserve = async (journey: Journey, target: string): Promise<{ reservation: string; held: boolean } | undefined> => {
+  const reserve = async (
+    journey: Journey,
+    target: string,
+  ): Promise<{ reservation: string; held: boolean } | undefined> => {
     const { spec, epoch, signal } = journey
     try {
-      const answer = await rpc.call(target, agentReserve, { spec, epoch }, callOptions(journey, limits.reserveTimeoutMs))
+      const answer = await rpc.call(
+        target,
+        agentReserve,
+        { spec, epoch },
+        callOptions(journey, limits.reserveTimeoutMs),
+      )
       if ('reservation' in answer) return answer
       note(journey, target, 'refused', `${answer.refusal.code}: ${answer.refusal.reason}`)
       if (answer.refusal.code === 'FORBIDDEN')
         throw new GodelError({ code: 'FORBIDDEN', action: 'spawning an agent', reason: answer.refusal.reason })
-      await mesh.acceptAd(answer.advertisement, 0).catch((error: unknown) => log.debug('a refusal brought a bad ad', { target, error: String(error) }))
+      await mesh
+        .acceptAd(answer.advertisement, 0)
+        .catch((error: unknown) => log.debug('a refusal brought a bad ad', { target, error: String(error) }))
     } catch (error) {
       signal?.throwIfAborted()
       if (hasCode(error, 'FORBIDDEN', 'CANCELLED')) throw error
@@ -134,7 +161,11 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
     return undefined
   }
 
-  const start = async (journey: Journey, target: string, held: { reservation: string; held: boolean }): Promise<Agent | undefined> => {
+  const start = async (
+    journey: Journey,
+    target: string,
+    held: { reservation: string; held: boolean },
+  ): Promise<Agent | undefined> => {
     const { spec, upload, epoch, signal } = journey
     const { reservation } = held
     const staged = upload !== undefined && !held.held
@@ -150,7 +181,12 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
     if (epoch > 1) await raise(journey, target, grant)
     const timeoutMs = limits.rpcDefaultTimeoutMs + (spec.git === undefined ? 0 : limits.gitCloneTimeoutMs)
     try {
-      return await rpc.call(target, agentSpawn, { spec, epoch, grant, reservation, staged }, callOptions(journey, timeoutMs))
+      return await rpc.call(
+        target,
+        agentSpawn,
+        { spec, epoch, grant, reservation, staged },
+        callOptions(journey, timeoutMs),
+      )
     } catch (error) {
       if (signal?.aborted) return takeBack(journey, target)
       return afterFailure(journey, target, error)
@@ -161,7 +197,9 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
   const takeBack = async ({ spec, signal }: Journey, target: string): Promise<never> => {
     await rpc
       .call(target, agentKill, { agent: spec.id, purge: true }, { timeoutMs: limits.recordTimeoutMs })
-      .catch((error: unknown) => log.warn('a spawn that was cancelled may go on', { agent: spec.id, target, error: String(error) }))
+      .catch((error: unknown) =>
+        log.warn('a spawn that was cancelled may go on', { agent: spec.id, target, error: String(error) }),
+      )
     throw toGodelError(signal?.reason ?? new GodelError({ code: 'CANCELLED', what: 'the spawn' }))
   }
 
@@ -185,7 +223,10 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
   }
 
   /** Finds out whether a target whose answer was lost runs the agent. */
-  const settle = async ({ spec, signal }: { spec: Pick<AgentSpec, 'id'>; signal: AbortSignal | undefined }, target: string): Promise<Agent | 'absent' | 'silent'> => {
+  const settle = async (
+    { spec, signal }: { spec: Pick<AgentSpec, 'id'>; signal: AbortSignal | undefined },
+    target: string,
+  ): Promise<Agent | 'absent' | 'silent'> => {
     const giveUpAt = clock.monotonicMs() + limits.spawnSettleMs
     let startingUntil = clock.monotonicMs() + limits.gitCloneTimeoutMs
     for (;;) {
@@ -249,8 +290,16 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
     if (journey.inDoubt !== undefined)
       throw new GodelError({ code: 'SPAWN_IN_DOUBT', agent: spec.id, node: nameOf(journey.inDoubt) })
     decision.pick = null
-    const considered = rejected(explainRoute(journey.need, candidates, policy(new Set()), clock.monotonicMs()).considered, decision.attempts)
-    throw new GodelError({ code: 'NO_CANDIDATE', need: describeNeed(journey.need), considered, attempts: decision.attempts.length })
+    const considered = rejected(
+      explainRoute(journey.need, candidates, policy(new Set()), clock.monotonicMs()).considered,
+      decision.attempts,
+    )
+    throw new GodelError({
+      code: 'NO_CANDIDATE',
+      need: describeNeed(journey.need),
+      considered,
+      attempts: decision.attempts.length,
+    })
   }
 
   const begin = async (request: SpawnRequest & { id: string }, epoch: number, signal?: AbortSignal): Promise<Agent> => {
@@ -260,7 +309,17 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
     const decision = decide(need, new Set())
     const upload = request.workspace && 'upload' in request.workspace ? request.workspace.upload : undefined
     try {
-      return await place({ spec, upload, need, decision, epoch, tried: new Set(), asked: new Set(), inDoubt: undefined, signal })
+      return await place({
+        spec,
+        upload,
+        need,
+        decision,
+        epoch,
+        tried: new Set(),
+        asked: new Set(),
+        inDoubt: undefined,
+        signal,
+      })
     } finally {
       decisions.add(decision)
     }
@@ -273,7 +332,11 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
     if (known.status === 'lost' && known.owner === peer) return begin(request, known.epoch + 1, signal)
     if (known.status === 'starting') return untilStarted(known, signal)
     if (known.status === 'stopped' || known.status === 'failed')
-      throw new GodelError({ code: 'CONFLICT', what: `agent ${known.id}`, reason: `its id was used, and it is ${known.status}` })
+      throw new GodelError({
+        code: 'CONFLICT',
+        what: `agent ${known.id}`,
+        reason: `its id was used, and it is ${known.status}`,
+      })
     return known
   }
 
@@ -289,7 +352,8 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
       const id = request.id ?? mintId('ag', clock.wallMs())
       const same = underWay.get(id)
       if (same) return same
-      const work = request.id === undefined ? begin({ ...request, id }, 1, signal) : beginAgain({ ...request, id }, signal)
+      const work =
+        request.id === undefined ? begin({ ...request, id }, 1, signal) : beginAgain({ ...request, id }, signal)
       const done = work.finally(() => underWay.delete(id))
       underWay.set(id, done)
       return done
@@ -309,6 +373,8 @@ const wordsOf = (error: unknown): string => {
 /** Why each candidate did not take the agent: what it answered where it was asked, else what its advertisement lacks. */
 const rejected = (considered: Considered[], attempts: Attempt[]): RejectedCandidate[] =>
   considered.map(({ node, peer, rejected: reasons }) => {
-    const answers = attempts.filter((attempt) => attempt.peer === peer && attempt.error).map((attempt) => attempt.error!)
+    const answers = attempts
+      .filter((attempt) => attempt.peer === peer && attempt.error)
+      .map((attempt) => attempt.error!)
     return { node, peer, reasons: answers.length > 0 ? answers : (reasons ?? ['it was not asked']) }
   })

@@ -8,7 +8,16 @@ import type { Net } from '../net/net.ts'
 import type { Ownership } from '../ownership/ownership.ts'
 import type { Admission } from './admission.ts'
 import type { Host } from './host.ts'
-import { agentExec, agentKill, agentList, agentReserve, agentSpawn, agentStatus, WORKSPACE_BULK, WorkspaceHeaderSchema } from './methods.ts'
+import {
+  agentExec,
+  agentKill,
+  agentList,
+  agentReserve,
+  agentSpawn,
+  agentStatus,
+  WORKSPACE_BULK,
+  WorkspaceHeaderSchema,
+} from './methods.ts'
 
 interface ServingDeps {
   mesh: Pick<Mesh, 'roleOf' | 'ownAd'>

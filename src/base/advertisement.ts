@@ -8,7 +8,6 @@ import { limits } from './limits.ts'
 import { Count, OneOf, parser } from './schema.ts'
 
 export const NodeStatusSchema = OneOf(['available', 'busy', 'draining'])
-export type NodeStatus = Static<typeof NodeStatusSchema>
 
 export const IsolationSchema = OneOf(['none', 'bwrap'])
 export type Isolation = Static<typeof IsolationSchema>
@@ -23,7 +22,6 @@ export const LabelsSchema = Type.Record(
   Type.String({ maxLength: limits.labelValueLengthMax }),
   { maxProperties: limits.labelsMax, additionalProperties: false },
 )
-export type NodeLabels = Static<typeof LabelsSchema>
 
 export const RuntimeSchema = Type.Object({
   kind: CapabilitySchema,

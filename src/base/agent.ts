@@ -1,6 +1,14 @@
 /** The vocabulary of agents: what a caller asks for, what a host runs, and what the homes of an agent keep about it. */
 import { Type, type Static } from 'typebox'
-import { AgentIdSchema, CapabilitySchema, IsolationSchema, LabelsSchema, NameSchema, PeerIdSchema, RegionSchema } from './advertisement.ts'
+import {
+  AgentIdSchema,
+  CapabilitySchema,
+  IsolationSchema,
+  LabelsSchema,
+  NameSchema,
+  PeerIdSchema,
+  RegionSchema,
+} from './advertisement.ts'
 import { idPattern } from './ids.ts'
 import { limits } from './limits.ts'
 import { Bytes, Count, OneOf, parser } from './schema.ts'
@@ -26,7 +34,6 @@ export const WorkspaceSourceSchema = Type.Union([
   Type.Object({ git: Type.String({ minLength: 1, maxLength: 2_048 }) }, { additionalProperties: false }),
   Type.Object({ upload: Type.String({ pattern: idPattern('up') }) }, { additionalProperties: false }),
 ])
-export type WorkspaceSource = Static<typeof WorkspaceSourceSchema>
 
 /** What an agent needs of its host. A missing field asks for nothing. */
 export const RequirementsSchema = Type.Object(
@@ -99,7 +106,6 @@ export const AgentSchema = Type.Object({
   expiresAtMs: Type.Optional(Count()),
 })
 export type Agent = Static<typeof AgentSchema>
-export const parseAgent = parser('an agent', AgentSchema)
 
 /**
  * What the homes of an agent keep: where it is and what it is. Sealed by its host, or by its owner when that raises the
@@ -118,7 +124,9 @@ export const ExecSpecSchema = Type.Object(
   {
     execId: Type.Optional(Type.String({ pattern: idPattern('ex') })),
     command: Type.String({ minLength: 1, maxLength: 4_096 }),
-    args: Type.Optional(Type.Array(Type.String({ maxLength: limits.execArgsBytesMax }), { maxItems: limits.execArgsMax })),
+    args: Type.Optional(
+      Type.Array(Type.String({ maxLength: limits.execArgsBytesMax }), { maxItems: limits.execArgsMax }),
+    ),
     /** Relative to the workspace, or absolute inside the sandbox. */
     cwd: Type.Optional(Type.String({ minLength: 1, maxLength: 4_096 })),
     env: Type.Optional(

@@ -46,10 +46,7 @@ export const every = (
   const schedule = () => {
     if (stopped) return
     timer = clock.after(delayMs(), () => {
-      Promise.resolve()
-        .then(fn)
-        .catch(onError)
-        .finally(schedule)
+      Promise.resolve().then(fn).catch(onError).finally(schedule)
     })
   }
   schedule()

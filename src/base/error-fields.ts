@@ -101,4 +101,3 @@ export const errorFrom = (fields: Record<string, unknown>): GodelError | undefin
     return undefined // such as a date beyond what a Date can hold
   }
 }
-

@@ -3,7 +3,15 @@
  * the standard; a field whose name the standard takes is renamed, here and nowhere else.
  */
 import { errorFrom } from './error-fields.ts'
-import { errorNext, errorStatus, errorWhat, GodelError, toGodelError, type ErrorCode, type ErrorFields } from './errors.ts'
+import {
+  errorNext,
+  errorStatus,
+  errorWhat,
+  GodelError,
+  toGodelError,
+  type ErrorCode,
+  type ErrorFields,
+} from './errors.ts'
 
 export interface Problem {
   /** `urn:godel:error:CODE`. */
@@ -39,7 +47,10 @@ const titleOf = (code: ErrorCode): string => {
 export const toProblem = (error: unknown): Problem => {
   const { detail } = toGodelError(error)
   const { code, ...fields } = detail
-  const members = Object.entries(fields).map(([field, value]) => [renamed[field as keyof typeof renamed] ?? field, value])
+  const members = Object.entries(fields).map(([field, value]) => [
+    renamed[field as keyof typeof renamed] ?? field,
+    value,
+  ])
   return {
     type: `urn:godel:error:${code}`,
     title: titleOf(code),

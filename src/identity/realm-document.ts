@@ -27,7 +27,6 @@ export type Seed = Static<typeof SeedSchema>
 
 /** A peer that is out until lifted. Where it is an issuer, what it issued from `sinceMs` on is void as well. */
 const RevocationSchema = Type.Object({ peer: PeerIdSchema, sinceMs: Count(), issuer: PeerIdSchema })
-export type Revocation = Static<typeof RevocationSchema>
 
 const RealmDocumentSchema = Type.Object({
   v: Type.Literal(1),

@@ -28,7 +28,12 @@ export const feedCandidates = ({ view, candidates, clock, limits }: FeedDeps): (
       fed.delete(peer)
     }
   }
-  const loop = every(clock, () => limits.syncIntervalMs, tidy, () => {})
+  const loop = every(
+    clock,
+    () => limits.syncIntervalMs,
+    tidy,
+    () => {},
+  )
   return () => {
     off()
     loop.stop()

@@ -48,8 +48,7 @@ import { createRealClock } from './real-clock.ts'
 import { createServices, type Stage } from './reports.ts'
 
 export type NodeEvent =
-  | { event: 'peer'; peerId: string; name: string; state: string }
-  | { event: 'failed'; problem: Problem }
+  { event: 'peer'; peerId: string; name: string; state: string } | { event: 'failed'; problem: Problem }
 
 export interface RunningNode {
   readonly peerId: string
@@ -109,7 +108,10 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
   const clock = createRealClock()
   const lock = await lockDataDir(dataDir)
   stack.defer(() => lock.release())
-  const { log, close: closeLog } = openFileLog({ clock, limits }, { path: paths.log, level: options.logLevel ?? 'info' })
+  const { log, close: closeLog } = openFileLog(
+    { clock, limits },
+    { path: paths.log, level: options.logLevel ?? 'info' },
+  )
   stack.defer(closeLog)
   const { meter, text: metrics } = createPrometheusMeter()
 
@@ -138,7 +140,8 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
     { slots: slotsOf(options, limits) },
   )
   // While it starts or stops, a node is known and takes nothing: what it advertises then is that it is draining.
-  const capacity = () => (stage.now === 'ok' ? admission.capacity() : { ...admission.capacity(), status: 'draining' as const })
+  const capacity = () =>
+    stage.now === 'ok' ? admission.capacity() : { ...admission.capacity(), status: 'draining' as const }
   const mesh = await startMesh(
     { net, key, store, clock, log, meter, limits, capacity, traits, rootKey: () => loadOrCreateKey(paths.rootKey) },
     { realm: options.realm, join: options.join, bootstrap: options.bootstrap },
@@ -147,7 +150,20 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
   stack.defer(() => mesh.close())
 
   const rooms = await startRooms({ dataDir, net, mesh, store, clock, log, traits, isolation, admission }, stack)
-  const services = createServices({ net, mesh, traits, isolation, dataDir, startedAtMs, clock, stage, api: () => api.url, agents: rooms.agents, admission, metrics })
+  const services = createServices({
+    net,
+    mesh,
+    traits,
+    isolation,
+    dataDir,
+    startedAtMs,
+    clock,
+    stage,
+    api: () => api.url,
+    agents: rooms.agents,
+    admission,
+    metrics,
+  })
   const api = await startApi(
     { services, clock, log: log.child({ room: 'api' }), meter, limits },
     { port: options.apiPort, host: '127.0.0.1', socketPath: paths.apiSocket, apiKey },
@@ -159,7 +175,13 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
 
   stage.now = 'ok'
   mesh.advertise()
-  log.info('node started', { peer: net.peer, name: traits.name, realm: mesh.realm().id, listen: net.addresses(), api: api.url })
+  log.info('node started', {
+    peer: net.peer,
+    name: traits.name,
+    realm: mesh.realm().id,
+    listen: net.addresses(),
+    api: api.url,
+  })
   stack.defer(async () => {
     // The first thing of a stop: nothing new is taken, and the realm hears of it while everything can still be said.
     stage.now = 'stopping'
@@ -189,7 +211,16 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
   const candidates = createCandidates()
   stack.defer(feedCandidates({ view, candidates, clock, limits }))
 
-  const ownership = await startOwnership({ peer, rpc, sealer: net, view, store, clock, log: log.child({ room: 'ownership' }), limits })
+  const ownership = await startOwnership({
+    peer,
+    rpc,
+    sealer: net,
+    view,
+    store,
+    clock,
+    log: log.child({ room: 'ownership' }),
+    limits,
+  })
   stack.defer(() => ownership.close())
 
   const agentLog = log.child({ room: 'agents' })
@@ -218,7 +249,18 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
   })
   stack.defer(() => host.close())
 
-  const agents = createAgents({ net, mesh, ownership, candidates, host, admission, uploads, clock, log: agentLog, limits })
+  const agents = createAgents({
+    net,
+    mesh,
+    ownership,
+    candidates,
+    host,
+    admission,
+    uploads,
+    clock,
+    log: agentLog,
+    limits,
+  })
   stack.defer(() => agents.close())
   rpc.register(ownership.methods)
   rpc.register(agents.methods)
@@ -246,8 +288,18 @@ const keepRecordsFresh = (
   const off = mesh.view.onChange((entry, previous) => {
     if (entry.state !== previous?.state) publishSoon()
   })
-  const refresh = every(clock, () => limits.recordRefreshMs, () => host.publishAll(), failed)
-  const sweep = every(clock, () => limits.sweepIntervalMs, () => Promise.all([host.sweep(), uploads.sweep()]).then(() => {}), failed)
+  const refresh = every(
+    clock,
+    () => limits.recordRefreshMs,
+    () => host.publishAll(),
+    failed,
+  )
+  const sweep = every(
+    clock,
+    () => limits.sweepIntervalMs,
+    () => Promise.all([host.sweep(), uploads.sweep()]).then(() => {}),
+    failed,
+  )
   publishSoon()
   stack.defer(() => {
     off()

@@ -1,6 +1,13 @@
 /** What a node is started with, its defaults, and the traits that follow from them and from the host. */
 import { hostname } from 'node:os'
-import { CapabilitySchema, LabelsSchema, NameSchema, RegionSchema, type Isolation, type NodeTraits } from '../base/advertisement.ts'
+import {
+  CapabilitySchema,
+  LabelsSchema,
+  NameSchema,
+  RegionSchema,
+  type Isolation,
+  type NodeTraits,
+} from '../base/advertisement.ts'
 import { GodelError, hasCode } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import { parser, type Parse } from '../base/schema.ts'
@@ -56,7 +63,11 @@ const checked = <T>(field: string, parse: Parse<T>, value: unknown): T => {
     return parse(value)
   } catch (error) {
     if (!hasCode(error, 'INVALID_MESSAGE')) throw error
-    throw new GodelError({ code: 'INVALID_ARGUMENT', field, reason: `${JSON.stringify(value)}: ${error.detail.reason}` })
+    throw new GodelError({
+      code: 'INVALID_ARGUMENT',
+      field,
+      reason: `${JSON.stringify(value)}: ${error.detail.reason}`,
+    })
   }
 }
 
@@ -79,5 +90,9 @@ export const traitsOf = (options: NodeOptions, isolation: Isolation): NodeTraits
 export const slotsOf = (options: NodeOptions, limits: Pick<Limits, 'capacityDefault' | 'capacityMax'>): number => {
   const slots = options.capacity ?? limits.capacityDefault
   if (Number.isSafeInteger(slots) && slots >= 0 && slots <= limits.capacityMax) return slots
-  throw new GodelError({ code: 'INVALID_ARGUMENT', field: '--capacity', reason: `must be from 0 to ${limits.capacityMax}` })
+  throw new GodelError({
+    code: 'INVALID_ARGUMENT',
+    field: '--capacity',
+    reason: `must be from 0 to ${limits.capacityMax}`,
+  })
 }

@@ -92,8 +92,11 @@ export const startOwnership = async (deps: OwnershipDeps): Promise<Ownership> =>
       )
     }
   }
-  const loop = every(clock, () => limits.recordRefreshMs, handOn, (error) =>
-    log.warn('handing records on failed', { error: reasonOf(error) }),
+  const loop = every(
+    clock,
+    () => limits.recordRefreshMs,
+    handOn,
+    (error) => log.warn('handing records on failed', { error: reasonOf(error) }),
   )
 
   return {
@@ -101,7 +104,9 @@ export const startOwnership = async (deps: OwnershipDeps): Promise<Ownership> =>
       return publishSealed(record.agent.id, await sealRecord(sealer, record, grant))
     },
     async lookup(agent, signal) {
-      const answers = await Promise.allSettled([...new Set([peer, ...homes(agent)])].map((home) => ask(home, agent, signal)))
+      const answers = await Promise.allSettled(
+        [...new Set([peer, ...homes(agent)])].map((home) => ask(home, agent, signal)),
+      )
       signal?.throwIfAborted()
       return answers
         .flatMap((answer) => (answer.status === 'fulfilled' && answer.value ? [answer.value] : []))

@@ -77,7 +77,9 @@ describe('a node that is stopped', () => {
     await three_.end('SIGTERM')
     expect(three_.process.exitCode).toBe(0)
     for (const node of [one, two])
-      await waitFor(`${node.name} has heard`, async () => ((await states(node)).three ?? 'left') === 'left', { withinMs: 2_000 })
+      await waitFor(`${node.name} has heard`, async () => ((await states(node)).three ?? 'left') === 'left', {
+        withinMs: 2_000,
+      })
   }, 60_000)
 })
 

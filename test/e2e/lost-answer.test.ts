@@ -10,7 +10,10 @@ import { waitFor } from '../support/wait.ts'
 let bed = createTestBed()
 const servers: Server[] = []
 afterEach(async () => {
-  for (const server of servers.splice(0)) server.closeAllConnections(), server.close()
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections()
+    server.close()
+  }
   await bed.dispose()
   bed = createTestBed()
 }, 30_000)
@@ -59,7 +62,10 @@ test('a caller that dies before the answer finds the same agent when it asks aga
   await caller.end('SIGKILL')
   expect(await lost).toBe('lost')
   git.release()
-  await waitFor('the target has finished what it was told', async () => (await first.json(['agent', 'show', ID])).status === 'idle')
+  await waitFor(
+    'the target has finished what it was told',
+    async () => (await first.json(['agent', 'show', ID])).status === 'idle',
+  )
 
   const back = await caller.restart()
   await waitFor('the caller knows its peers again', async () => (await back.json(['peers'])).peers.length === 3)
@@ -90,12 +96,16 @@ test('a target that falls silent is passed over with a second epoch, and its own
   expect(placed.body.hostName).not.toBe(silent.name)
 
   silent.process.kill('SIGCONT')
-  await waitFor('the first copy has stopped, and one agent is left', async () => {
-    const { agents, unanswered } = await caller.json(['agent', 'list'])
-    const own = await silent.json(['agent', 'list', '--status', 'stopped'])
-    const superseded = own.agents.length === 0 || own.agents[0].reason?.includes('superseded')
-    return unanswered.length === 0 && agents.length === 1 && agents[0].epoch === 2 && superseded
-  }, { withinMs: 60_000 })
+  await waitFor(
+    'the first copy has stopped, and one agent is left',
+    async () => {
+      const { agents, unanswered } = await caller.json(['agent', 'list'])
+      const own = await silent.json(['agent', 'list', '--status', 'stopped'])
+      const superseded = own.agents.length === 0 || own.agents[0].reason?.includes('superseded')
+      return unanswered.length === 0 && agents.length === 1 && agents[0].epoch === 2 && superseded
+    },
+    { withinMs: 60_000 },
+  )
   for (const node of nodes) expect(await node.json(['agent', 'show', ID])).toMatchObject({ epoch: 2, status: 'idle' })
   const { decisions } = await caller.json(['routes'])
   expect(decisions[0].attempts).toMatchObject([

@@ -39,7 +39,17 @@ test('200 MB through a slow reader keep the memory of all three nodes flat', asy
 test('a reader that goes away ends the command', async () => {
   const [node] = await bed.realm([{ name: 'alone' }])
   const agent = await node!.json(['agent', 'spawn'])
-  const exec = openCli(['agent', 'exec', agent.id, '--data-dir', node!.dataDir, '--', 'sh', '-c', 'echo up; exec sleep 986'])
+  const exec = openCli([
+    'agent',
+    'exec',
+    agent.id,
+    '--data-dir',
+    node!.dataDir,
+    '--',
+    'sh',
+    '-c',
+    'echo up; exec sleep 986',
+  ])
   for await (const part of exec.stdout!) {
     expect(String(part)).toBe('up\n')
     break

@@ -25,7 +25,11 @@ describe('a node that does not belong', () => {
   test.each([
     ['has no token', async () => ['--realm', 'lab', '--bootstrap', seed()], 'JOIN_REQUIRED'],
     ['has a token that is no token', async () => ['--realm', 'lab', '--join', 'GDL1.nonsense'], 'TOKEN_INVALID'],
-    ['has a token of a realm of another name', async () => ['--realm', 'other', '--join', await invite()], 'REALM_MISMATCH'],
+    [
+      'has a token of a realm of another name',
+      async () => ['--realm', 'other', '--join', await invite()],
+      'REALM_MISMATCH',
+    ],
     [
       'has a token that was changed',
       async () => {
@@ -35,11 +39,15 @@ describe('a node that does not belong', () => {
       },
       'TOKEN_INVALID',
     ],
-  ])('and %s is refused', async (_what, args, code) => {
-    const output = await start(await args())
-    expect(output.code).not.toBe(0)
-    expect(JSON.parse(output.stderr.trim().split('\n').at(-1)!).code).toBe(code)
-  }, 60_000)
+  ])(
+    'and %s is refused',
+    async (_what, args, code) => {
+      const output = await start(await args())
+      expect(output.code).not.toBe(0)
+      expect(JSON.parse(output.stderr.trim().split('\n').at(-1)!).code).toBe(code)
+    },
+    60_000,
+  )
 
   test('a used-up token lets nobody else in', async () => {
     const token = await invite()
@@ -58,7 +66,11 @@ describe('a node that does not belong', () => {
   }, 60_000)
 
   test('a node of another realm of the same name is not admitted, and that is logged once', async () => {
-    const foreigner = await bed.start({ name: 'foreigner', args: ['--bootstrap', seed()], dataDir: await foreignRealm() })
+    const foreigner = await bed.start({
+      name: 'foreigner',
+      args: ['--bootstrap', seed()],
+      dataDir: await foreignRealm(),
+    })
     const log = () => readFile(join(founder.dataDir, 'node.log'), 'utf8')
     const lines = async () =>
       (await log()).split('\n').filter((line) => line.includes(foreigner.ready.peerId) && line.includes('refused'))

@@ -47,7 +47,11 @@ describe('an agent anywhere in the realm', () => {
     for (const node of [plain, other, gpu]) {
       const { agents } = await node.json(['agent', 'list', '--node', 'other'])
       expect(agents.map((entry: { id: string }) => entry.id)).toContain(agent.id)
-      expect(await node.json(['agent', 'show', agent.id])).toMatchObject({ id: agent.id, hostName: 'other', role: 'builder' })
+      expect(await node.json(['agent', 'show', agent.id])).toMatchObject({
+        id: agent.id,
+        hostName: 'other',
+        role: 'builder',
+      })
       const ran = await node.cli(['agent', 'exec', agent.id, '--', 'sh', '-c', 'echo out; echo err >&2; exit 7'])
       expect(ran).toMatchObject({ code: 7, stdout: 'out\n', stderr: 'err\n' })
     }
@@ -62,7 +66,17 @@ describe('an agent anywhere in the realm', () => {
   test('a real build streams line by line to the other node, with its exit code', async () => {
     const repository = await sampleRepository(await bed.directory('repository'))
     const agent = await spawned(plain, ['--gpu', '--workspace', repository])
-    const clone = await plain.cli(['agent', 'exec', agent.id, '--', 'git', 'clone', '-q', '/workspace/origin.git', 'work'])
+    const clone = await plain.cli([
+      'agent',
+      'exec',
+      agent.id,
+      '--',
+      'git',
+      'clone',
+      '-q',
+      '/workspace/origin.git',
+      'work',
+    ])
     expect(clone.stderr + clone.stdout).toBe('')
     expect(clone.code).toBe(0)
 
@@ -97,7 +111,17 @@ describe('an agent anywhere in the realm', () => {
 
   test('environment, directory and timeout of a command are honoured', async () => {
     const agent = await spawned(plain, ['--node', 'other'])
-    const ran = await plain.cli(['agent', 'exec', agent.id, '--env', 'GREETING=hello', '--', 'sh', '-c', 'echo $GREETING; pwd'])
+    const ran = await plain.cli([
+      'agent',
+      'exec',
+      agent.id,
+      '--env',
+      'GREETING=hello',
+      '--',
+      'sh',
+      '-c',
+      'echo $GREETING; pwd',
+    ])
     expect(ran.stdout).toBe('hello\n/workspace\n')
     const late = await plain.cli(['agent', 'exec', agent.id, '--timeout', '1', '--', 'sleep', '60'])
     expect(late.code).toBe(143)
@@ -111,7 +135,11 @@ describe('refusals', () => {
     expect(refused.code).not.toBe(0)
     const problem = JSON.parse(refused.stderr)
     expect(problem.code).toBe('NO_CANDIDATE')
-    expect(problem.considered.map((entry: { node: string }) => entry.node).toSorted()).toEqual(['gpu-box', 'other', 'plain'])
+    expect(problem.considered.map((entry: { node: string }) => entry.node).toSorted()).toEqual([
+      'gpu-box',
+      'other',
+      'plain',
+    ])
     for (const entry of problem.considered) expect(entry.reasons.join()).toMatch(/GPU/)
   })
 

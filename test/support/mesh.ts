@@ -137,6 +137,7 @@ const cuttable = (net: Net): { net: Net; cut(): void; heal(): void } => {
 /** A net that can be silenced: while it sleeps, whatever it is asked and whatever it says waits. */
 const dozable = (net: Net): { net: Net; sleep(): void; wake(): void } => {
   let awake = Promise.withResolvers<void>()
+  let asleep = false
   awake.resolve()
   const rpc: Net['rpc'] = {
     ...net.rpc,
@@ -151,15 +152,20 @@ const dozable = (net: Net): { net: Net; sleep(): void; wake(): void } => {
   }
   const pubsub: Net['pubsub'] = {
     publish: (topic, bytes) => awake.promise.then(() => net.pubsub.publish(topic, bytes)),
+    // Gossip is lost, as it may be.
     subscribe: (topic, handler) =>
-      net.pubsub.subscribe(topic, (bytes, from) => awake.promise.then(() => handler(bytes, from))),
+      net.pubsub.subscribe(topic, (bytes, from) => (asleep ? 'ignore' : handler(bytes, from))),
   }
   return {
     net: { ...net, rpc, pubsub },
     sleep() {
+      asleep = true
       awake = Promise.withResolvers()
     },
-    wake: () => awake.resolve(),
+    wake() {
+      asleep = false
+      awake.resolve()
+    },
   }
 }
 

@@ -31,11 +31,15 @@ const admissionOf = (slots: number, fields: Partial<NodeTraits> = {}) => {
   return { clock, changes: () => changes, admission: createAdmission(deps, { slots }) }
 }
 let minted = 0
-const spec = (requirements: Requirements = {}, id = mintId('ag', 1_000 + minted++)) => specWith({ owner: CALLER, id, requirements })
+const spec = (requirements: Requirements = {}, id = mintId('ag', 1_000 + minted++)) =>
+  specWith({ owner: CALLER, id, requirements })
 
 describe('the slots of a node', () => {
   test('are never taken twice, whatever the order of reserving, taking, lapsing and releasing', () => {
-    const action = fc.record({ kind: fc.constantFrom('reserve', 'take', 'release', 'lapse'), agent: fc.integer({ min: 0, max: 7 }) })
+    const action = fc.record({
+      kind: fc.constantFrom('reserve', 'take', 'release', 'lapse'),
+      agent: fc.integer({ min: 0, max: 7 }),
+    })
     fc.assert(
       fc.asyncProperty(fc.array(action, { maxLength: 40 }), async (actions) => {
         const { admission, clock } = admissionOf(3)
@@ -61,7 +65,9 @@ describe('the slots of a node', () => {
   test('a full node refuses and says how full it is', () => {
     const { admission } = admissionOf(1)
     admission.reserve(spec(), 1, CALLER)
-    expect(() => admission.reserve(spec(), 1, CALLER)).toThrow(expect.objectContaining({ detail: { code: 'AT_CAPACITY', node: 'box', running: 1, capacity: 1 } }))
+    expect(() => admission.reserve(spec(), 1, CALLER)).toThrow(
+      expect.objectContaining({ detail: { code: 'AT_CAPACITY', node: 'box', running: 1, capacity: 1 } }),
+    )
     expect(admission.capacity()).toEqual({ status: 'busy', currentLoad: 1, running: 1, maxConcurrent: 1 })
   })
 
@@ -101,11 +107,18 @@ describe('what a node cannot do it refuses, whatever its advertisement says', ()
     ['another region', { region: 'us-east' }, {}, /us-east/],
     ['a capability it lacks', { capabilities: ['cuda'] }, {}, /cuda/],
     ['a label it lacks', { nodeLabels: { env: 'test' } }, {}, /env=test/],
-    ['isolation it cannot give', { isolation: 'bwrap' as const }, { isolation: 'none' as const, acceptUnsandboxed: true }, /isolation/],
+    [
+      'isolation it cannot give',
+      { isolation: 'bwrap' as const },
+      { isolation: 'none' as const, acceptUnsandboxed: true },
+      /isolation/,
+    ],
     ["another node's agent without a sandbox", {}, { isolation: 'none' as const }, /unsandboxed/],
   ] satisfies [string, Requirements, Partial<NodeTraits>, RegExp][])('%s', (_what, requirements, fields, words) => {
     const { admission } = admissionOf(4, fields)
-    expect(() => admission.reserve(spec(requirements), 1, CALLER)).toThrow(expect.objectContaining({ code: 'UNFIT', message: expect.stringMatching(words) }))
+    expect(() => admission.reserve(spec(requirements), 1, CALLER)).toThrow(
+      expect.objectContaining({ code: 'UNFIT', message: expect.stringMatching(words) }),
+    )
     expect(admission.capacity().running).toBe(0)
   })
 

@@ -52,11 +52,20 @@ beforeEach(async () => {
 })
 afterEach(() => rm(dataDir, { recursive: true, force: true }))
 
-const watchdog = { marks: () => ({}), started() {}, ended() {}, endExec: async () => {}, endAgent: async () => {} } as unknown as Watchdog
+const watchdog = {
+  marks: () => ({}),
+  started() {},
+  ended() {},
+  endExec: async () => {},
+  endAgent: async () => {},
+} as unknown as Watchdog
 
 const open = async (slots = 2) => {
   const admission = createAdmission({ clock, limits, peer: SELF, traits, onChange: () => {} }, { slots })
-  const workspaces = createWorkspaces({ clock, log: silentLog, limits, sandbox: createSandbox('none'), watchdog }, { dataDir })
+  const workspaces = createWorkspaces(
+    { clock, log: silentLog, limits, sandbox: createSandbox('none'), watchdog },
+    { dataDir },
+  )
   const host = await openHost({
     peer: SELF,
     store,
@@ -70,11 +79,17 @@ const open = async (slots = 2) => {
     traits,
     isolation: 'none',
     publish: async ({ agent }) => {
-      if (agent.epoch < currentEpoch) throw new GodelError({ code: 'STALE_EPOCH', agent: agent.id, epoch: agent.epoch, current: currentEpoch })
+      if (agent.epoch < currentEpoch)
+        throw new GodelError({ code: 'STALE_EPOCH', agent: agent.id, epoch: agent.epoch, current: currentEpoch })
       published.push({ epoch: agent.epoch, status: agent.status })
       return 3
     },
-    openGrant: async (grant) => ({ owner: granted?.owner ?? OWNER, agent: ID, epoch: granted?.epoch ?? grant[0]!, host: SELF }),
+    openGrant: async (grant) => ({
+      owner: granted?.owner ?? OWNER,
+      agent: ID,
+      epoch: granted?.epoch ?? grant[0]!,
+      host: SELF,
+    }),
   })
   return { host, admission }
 }
@@ -90,7 +105,14 @@ const workspaceFiles = (host: Host) => readdir(join(dataDir, 'agents')).then((na
 describe('an agent that was started', () => {
   test('is durable, told to its homes, and holds one slot', async () => {
     const opened = await open()
-    expect(await start(opened)).toMatchObject({ id: ID, status: 'idle', host: SELF, hostName: 'box', owner: OWNER, epoch: 1 })
+    expect(await start(opened)).toMatchObject({
+      id: ID,
+      status: 'idle',
+      host: SELF,
+      hostName: 'box',
+      owner: OWNER,
+      epoch: 1,
+    })
     expect(published).toEqual([{ epoch: 1, status: 'idle' }])
     expect(opened.admission.capacity().running).toBe(1)
     expect(store.get('agents', ID)).toBeDefined()
@@ -158,7 +180,9 @@ describe('an agent that was killed', () => {
     expect(opened.admission.capacity().running).toBe(0)
     expect(await workspaceFiles(opened.host)).toContain(ID)
     await expect(start(opened)).rejects.toMatchObject({ code: 'CONFLICT' })
-    expect(() => opened.host.exec(ID, { command: 'true' }, undefined, noSignal)).toThrow(expect.objectContaining({ code: 'AGENT_NOT_FOUND' }))
+    expect(() => opened.host.exec(ID, { command: 'true' }, undefined, noSignal)).toThrow(
+      expect.objectContaining({ code: 'AGENT_NOT_FOUND' }),
+    )
 
     await clock.advance(limits.killedWorkspaceMs + 1)
     await opened.host.sweep()
@@ -187,7 +211,14 @@ describe('a start that is refused', () => {
     const { git, reservation } = { git: undefined, reservation: undefined, ...fields }
     const spec = specWith({ owner: OWNER, ...(git !== undefined && { git }) })
     const held = opened.admission.reserve(spec, 1, OWNER)
-    const order = { spec, epoch: 1, grant: Uint8Array.of(1), reservation: reservation ?? held.id, staged: false, from: OWNER }
+    const order = {
+      spec,
+      epoch: 1,
+      grant: Uint8Array.of(1),
+      reservation: reservation ?? held.id,
+      staged: false,
+      from: OWNER,
+    }
     await expect(opened.host.start(order)).rejects.toMatchObject({ code })
     opened.admission.release(ID)
     expect(opened.admission.capacity().running).toBe(0)
@@ -213,6 +244,13 @@ test('files that were sent ahead are used, and removed if nobody starts', async 
 
   const second = opened.admission.reserve(spec, 1, OWNER)
   await opened.host.stage(second.id, OWNER, tar(), noSignal)
-  await opened.host.start({ spec, epoch: 1, grant: Uint8Array.of(1), reservation: second.id, staged: true, from: OWNER })
+  await opened.host.start({
+    spec,
+    epoch: 1,
+    grant: Uint8Array.of(1),
+    reservation: second.id,
+    staged: true,
+    from: OWNER,
+  })
   expect(await readFile(join(dataDir, 'agents', ID, 'workspace', 'hello'), 'utf8')).toBe('there')
 })

@@ -98,16 +98,23 @@ const meshOf = (script: Script, fields: { known?: Agent; full?: string[]; fresh?
   return { placement, calls, clock, decisions, published }
 }
 
-const running = (name: string, epoch = 1) => agentWith({ host: peerOf(name), hostName: name, owner: caller.peer, epoch })
+const running = (name: string, epoch = 1) =>
+  agentWith({ host: peerOf(name), hostName: name, owner: caller.peer, epoch })
 const lost: ErrorDetail = { code: 'STREAM_LOST', peer: 'a', reason: 'cut' }
 const silent: ErrorDetail = { code: 'PEER_UNREACHABLE', peer: 'a', reason: 'no route' }
 
 describe('a spawn', () => {
   test('reserves at the best candidate, then starts there, under epoch 1', async () => {
-    const { placement, calls, decisions } = meshOf({ A: { 'agent.reserve': [placed], 'agent.spawn': [running('A')] }, B: {} })
+    const { placement, calls, decisions } = meshOf({
+      A: { 'agent.reserve': [placed], 'agent.spawn': [running('A')] },
+      B: {},
+    })
     expect(await placement.spawn({})).toMatchObject({ hostName: 'A' })
     expect(calls).toEqual(['A agent.reserve 1', 'A agent.spawn 1'])
-    expect(decisions.recent(1)[0]).toMatchObject({ pick: peerOf('A'), attempts: [{ node: 'A', epoch: 1, outcome: 'placed' }] })
+    expect(decisions.recent(1)[0]).toMatchObject({
+      pick: peerOf('A'),
+      attempts: [{ node: 'A', epoch: 1, outcome: 'placed' }],
+    })
   })
 
   test('goes on to the next candidate when the first refuses, with the same epoch', async () => {
@@ -117,7 +124,10 @@ describe('a spawn', () => {
     })
     expect(await placement.spawn({})).toMatchObject({ hostName: 'B', epoch: 1 })
     expect(calls).toEqual(['A agent.reserve 1', 'B agent.reserve 1', 'B agent.spawn 1'])
-    expect(decisions.recent(1)[0]!.attempts).toMatchObject([{ outcome: 'refused', error: expect.stringContaining('AT_CAPACITY') }, { outcome: 'placed' }])
+    expect(decisions.recent(1)[0]!.attempts).toMatchObject([
+      { outcome: 'refused', error: expect.stringContaining('AT_CAPACITY') },
+      { outcome: 'placed' },
+    ])
   })
 
   test('asks a full node how it is now before it refuses', async () => {
@@ -159,11 +169,16 @@ describe('a spawn', () => {
     expect(await spawned).toMatchObject({ hostName: 'B', epoch: 2 })
     expect(calls.slice(-2)).toEqual(['B agent.reserve 2', 'B agent.spawn 2'])
     expect(published).toEqual([2])
-    expect(decisions.recent(1)[0]!.attempts).toMatchObject([{ outcome: 'unknown', epoch: 1 }, { outcome: 'placed', epoch: 2 }])
+    expect(decisions.recent(1)[0]!.attempts).toMatchObject([
+      { outcome: 'unknown', epoch: 1 },
+      { outcome: 'placed', epoch: 2 },
+    ])
   })
 
   test('that nobody else can take is in doubt when the answer was lost and the target is silent', async () => {
-    const { placement, clock } = meshOf({ A: { 'agent.reserve': [placed], 'agent.spawn': [lost], 'agent.status': [silent] } })
+    const { placement, clock } = meshOf({
+      A: { 'agent.reserve': [placed], 'agent.spawn': [lost], 'agent.status': [silent] },
+    })
     const outcome = placement.spawn({}).catch((error: unknown) => error)
     for (let step = 0; step < 40; step++) await clock.advance(limits.spawnPollMs)
     expect(await outcome).toMatchObject({ detail: { code: 'SPAWN_IN_DOUBT', node: 'A' } })
@@ -178,7 +193,9 @@ describe('a spawn', () => {
 
   test('gives up after a bounded number of attempts', async () => {
     const letters = 'ABCDEFGHJKLMNP'.split('')
-    const { placement, calls } = meshOf(Object.fromEntries(letters.map((letter) => [letter, { 'agent.reserve': [silent] }])))
+    const { placement, calls } = meshOf(
+      Object.fromEntries(letters.map((letter) => [letter, { 'agent.reserve': [silent] }])),
+    )
     await expect(placement.spawn({})).rejects.toMatchObject({ code: 'NO_CANDIDATE' })
     expect(calls).toHaveLength(limits.placementAttemptsMax)
   })

@@ -33,28 +33,51 @@ describe('a record of an agent', () => {
   test.each([
     ['signed by neither host nor owner', () => sealed(recordOf(), other)],
     ['granted by somebody else than the owner', () => sealed(recordOf(), host, other)],
-    ['of a host that the owner did not name', async () => sealRecord(other, recordOf({ host: other.peer }), await sealGrant(owner, ID, 1, host.peer))],
-    ['of an epoch that the owner did not grant', async () => sealRecord(host, recordOf({ epoch: 2 }), await sealGrant(owner, ID, 1, host.peer))],
+    [
+      'of a host that the owner did not name',
+      async () => sealRecord(other, recordOf({ host: other.peer }), await sealGrant(owner, ID, 1, host.peer)),
+    ],
+    [
+      'of an epoch that the owner did not grant',
+      async () => sealRecord(host, recordOf({ epoch: 2 }), await sealGrant(owner, ID, 1, host.peer)),
+    ],
     ['that names another owner than the one who granted', () => sealed(recordOf({ owner: other.peer }))],
   ])('%s is refused', async (_what, make) => {
     await expect(openRecord(owner, await make())).rejects.toMatchObject({ code: 'FORBIDDEN' })
   })
 
   test.each([
-    ['a record envelope as a grant', async () => ({ record: (await sealed(recordOf())).record, grant: (await sealed(recordOf())).record })],
-    ['a changed record', async () => {
-      const good = await sealed(recordOf())
-      const record = Uint8Array.from(good.record)
-      record[record.length - 80]! ^= 1
-      return { ...good, record }
-    }],
-    ['an epoch of 2^53', async () => ({ ...(await sealed(recordOf())), record: await host.seal('godel-agent-record', encode(recordOf({ epoch: 2 ** 53 }))) })],
+    [
+      'a record envelope as a grant',
+      async () => ({ record: (await sealed(recordOf())).record, grant: (await sealed(recordOf())).record }),
+    ],
+    [
+      'a changed record',
+      async () => {
+        const good = await sealed(recordOf())
+        const record = Uint8Array.from(good.record)
+        record[record.length - 80]! ^= 1
+        return { ...good, record }
+      },
+    ],
+    [
+      'an epoch of 2^53',
+      async () => ({
+        ...(await sealed(recordOf())),
+        record: await host.seal('godel-agent-record', encode(recordOf({ epoch: 2 ** 53 }))),
+      }),
+    ],
   ])('%s does not open', async (_what, make) => {
     await expect(openRecord(owner, await make())).rejects.toMatchObject({ code: 'INVALID_MESSAGE' })
   })
 
   test('a grant says who gave it', async () => {
-    expect(await openGrant(other, await sealGrant(owner, ID, 3, host.peer))).toEqual({ owner: owner.peer, agent: ID, epoch: 3, host: host.peer })
+    expect(await openGrant(other, await sealGrant(owner, ID, 3, host.peer))).toEqual({
+      owner: owner.peer,
+      agent: ID,
+      epoch: 3,
+      host: host.peer,
+    })
   })
 
   test('a higher epoch stands over any version, and one of two hosts stands in one epoch', () => {
@@ -88,7 +111,9 @@ describe('a home', () => {
   test('refuses an epoch that is over and says which is current', async () => {
     const { shelf } = await open()
     await shelf.put(await sealed(recordOf({ epoch: 5 })))
-    await expect(shelf.put(await sealed(recordOf({ epoch: 4, version: 99 })))).rejects.toMatchObject({ detail: { code: 'STALE_EPOCH', current: 5 } })
+    await expect(shelf.put(await sealed(recordOf({ epoch: 4, version: 99 })))).rejects.toMatchObject({
+      detail: { code: 'STALE_EPOCH', current: 5 },
+    })
   })
 
   test('refuses to hand an agent to another owner, whatever the epoch', async () => {

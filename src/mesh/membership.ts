@@ -1,0 +1,190 @@
+/**
+ * This node's place in its realm: the chain of documents and its own certificate, both in the store before they are used.
+ * At a start it is taken up from there, made by founding a realm, or had from an issuer with a join token.
+ */
+import { Type } from 'typebox'
+import type { Clock } from '../base/clock.ts'
+import { decode, encode } from '../base/codec.ts'
+import { GodelError } from '../base/errors.ts'
+import type { Limits } from '../base/limits.ts'
+import type { Log } from '../base/log.ts'
+import { parser } from '../base/schema.ts'
+import { issueCertificate, verifyCertificate, type Membership } from '../identity/certificate.ts'
+import type { JoinToken } from '../identity/join-token.ts'
+import type { NodeKey } from '../identity/node-key.ts'
+import { foundRealm, newerRealm, verifyChain, type Realm, type Role } from '../identity/realm-document.ts'
+import type { Store } from '../store/store.ts'
+import type { RealmHead } from './methods.ts'
+
+const SPACE = 'realm'
+const parseStoredChain = parser('the stored realm', Type.Array(Type.String()))
+
+/** What a newcomer brings home from an issuer. */
+export interface Credentials {
+  readonly chain: readonly string[]
+  readonly certificate: string
+}
+
+export interface Member {
+  realm(): Realm
+  head(): RealmHead
+  certificate(): string
+  membership(): Membership
+  /** Takes a chain of this realm if it is newer than what is known; REALM_DOCUMENT_INVALID, REALM_MISMATCH. */
+  learn(chain: readonly string[]): Promise<void>
+  /** Takes a new certificate for this node; CERTIFICATE_INVALID. */
+  renew(certificate: string): Promise<void>
+  /** The roles that this node may grant. */
+  grants(): readonly Role[]
+}
+
+interface MemberDeps {
+  store: Store
+  key: NodeKey
+  clock: Clock
+  log: Log
+  limits: Pick<Limits, 'certificateTtlMs'>
+  rootKey: () => Promise<NodeKey>
+  /** Redeems a token; see join.ts. */
+  join: (token: JoinToken) => Promise<Credentials>
+}
+
+export interface MemberOptions {
+  realm: string | undefined
+  token: JoinToken | undefined
+  bootstrap: readonly string[]
+}
+
+/**
+ * REALM_MISMATCH where the names or the ids of store, token and `--realm` differ, JOIN_REQUIRED for a fresh node with seeds
+ * and no token, INVALID_ARGUMENT for one with neither a realm's name nor a token, and what joining can throw.
+ */
+export const openMember = async (deps: MemberDeps, options: MemberOptions): Promise<Member> => {
+  const { token } = options
+  if (token && options.realm !== undefined && options.realm !== token.realmName)
+    throw new GodelError({ code: 'REALM_MISMATCH', expected: options.realm, actual: token.realmName })
+  const stored = await takeUp(deps, options)
+  if (stored) return stored
+  if (token) return keep(deps, await deps.join(token), token)
+  if (options.bootstrap.length > 0) throw new GodelError({ code: 'JOIN_REQUIRED', seed: options.bootstrap[0]! })
+  if (options.realm === undefined)
+    throw new GodelError({
+      code: 'INVALID_ARGUMENT',
+      field: 'realm',
+      reason: 'is needed to found a realm, or a join token',
+    })
+  return keep(deps, await found(deps, options.realm), undefined)
+}
+
+/** The realm in the store, if there is one. An expired certificate is replaced where this node or the token can. */
+const takeUp = async (deps: MemberDeps, options: MemberOptions): Promise<Member | undefined> => {
+  const { store, key, clock, log, limits } = deps
+  const chainBytes = store.get(SPACE, 'chain')
+  if (chainBytes === undefined) return undefined
+  const { token } = options
+  const realm = await verifyChain(parseStoredChain(decode(chainBytes, 'the stored realm')))
+  if (options.realm !== undefined && options.realm !== realm.name)
+    throw new GodelError({ code: 'REALM_MISMATCH', expected: options.realm, actual: realm.name })
+  if (token && token.realm !== realm.id)
+    throw new GodelError({
+      code: 'REALM_MISMATCH',
+      expected: `${token.realmName} (${token.realm})`,
+      actual: `${realm.name} (${realm.id})`,
+    })
+  const certificate = new TextDecoder().decode(store.get(SPACE, 'certificate'))
+  try {
+    const membership = await verifyCertificate(certificate, { peer: key.peer, realm, wallMs: clock.wallMs() })
+    if (token) log.info('this node is a member already, the token is not used', { realm: realm.name })
+    return createMember(deps, realm, certificate, membership)
+  } catch (error) {
+    const own = grantsOf(realm, key.peer)
+    if (own.length > 0) {
+      const grant = {
+        issuer: key,
+        realm: realm.id,
+        peer: key.peer,
+        role: own.includes('admin') ? 'admin' : own[0]!,
+      } as const
+      const renewed = await issueCertificate({ ...grant, wallMs: clock.wallMs(), ttlMs: limits.certificateTtlMs })
+      return keep(deps, { chain: realm.chain, certificate: renewed }, undefined)
+    }
+    if (token) return keep(deps, await deps.join(token), token)
+    throw error
+  }
+}
+
+const found = async (deps: MemberDeps, name: string): Promise<Credentials> => {
+  const { key, clock, limits, log } = deps
+  const wallMs = clock.wallMs()
+  const realm = await foundRealm({ name, rootKey: await deps.rootKey(), founder: key.peer, wallMs })
+  const grant = { issuer: key, realm: realm.id, peer: key.peer, role: 'admin' } as const
+  const certificate = await issueCertificate({ ...grant, wallMs, ttlMs: limits.certificateTtlMs })
+  log.info('founded a realm', { realm: realm.name, id: realm.id })
+  return { chain: realm.chain, certificate }
+}
+
+/** Checks credentials, against the token that they were had for, and keeps them. */
+const keep = async (deps: MemberDeps, credentials: Credentials, token: JoinToken | undefined): Promise<Member> => {
+  const { store, key, clock } = deps
+  const realm = await verifyChain(credentials.chain, token?.realm)
+  if (token && realm.document.version < token.minVersion)
+    throw new GodelError({
+      code: 'REALM_DOCUMENT_INVALID',
+      reason: `version ${realm.document.version} is older than ${token.minVersion}, which the token asks for`,
+    })
+  const { certificate } = credentials
+  const membership = await verifyCertificate(certificate, { peer: key.peer, realm, wallMs: clock.wallMs() })
+  await store.commit([
+    { space: SPACE, key: 'chain', value: encode(credentials.chain) },
+    { space: SPACE, key: 'certificate', value: new TextEncoder().encode(certificate) },
+  ])
+  return createMember(deps, realm, certificate, membership)
+}
+
+const grantsOf = (realm: Realm, peer: string): readonly Role[] => {
+  const roles = realm.document.issuers.filter((issuer) => issuer.peer === peer).flatMap((issuer) => issuer.roles)
+  return [...new Set(roles)]
+}
+
+const createMember = (
+  deps: Pick<MemberDeps, 'store' | 'key' | 'clock' | 'log'>,
+  ...initial: [Realm, string, Membership]
+): Member => {
+  const { store, key, clock, log } = deps
+  let [realm, certificate, membership] = initial
+  let learning: Promise<void> = Promise.resolve()
+
+  const learn = async (chain: readonly string[]): Promise<void> => {
+    const other = await verifyChain(chain, realm.id)
+    const { stands, alarm } = newerRealm(realm, other)
+    if (alarm)
+      log.error('the realm has two documents of one version: a root key was used twice, or by somebody else', {
+        version: other.document.version,
+        hashes: [realm.headHash, other.headHash],
+      })
+    if (stands.headHash === realm.headHash) return
+    await store.commit([{ space: SPACE, key: 'chain', value: encode(stands.chain) }])
+    realm = stands
+    log.info('took up a newer realm document', { version: realm.document.version })
+  }
+
+  return {
+    realm: () => realm,
+    certificate: () => certificate,
+    membership: () => membership,
+    grants: () => grantsOf(realm, key.peer),
+    head: () => ({ realm: realm.id, version: realm.document.version, hash: realm.headHash }),
+    learn(chain) {
+      const done = learning.then(() => learn(chain))
+      learning = done.catch(() => {})
+      return done
+    },
+    async renew(next) {
+      const renewed = await verifyCertificate(next, { peer: key.peer, realm, wallMs: clock.wallMs() })
+      if (renewed.expiresAtMs <= membership.expiresAtMs) return
+      await store.commit([{ space: SPACE, key: 'certificate', value: new TextEncoder().encode(next) }])
+      ;[certificate, membership] = [next, renewed]
+      log.info('took up a new certificate', { expiresAtMs: membership.expiresAtMs })
+    },
+  }
+}

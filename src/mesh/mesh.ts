@@ -1,0 +1,172 @@
+/**
+ * Room mesh: who is in the realm, how each of them is, and who may speak here. The only writer of the view.
+ *
+ * mesh.ts            this map, the `Mesh` port and `startMesh`; parts.ts builds what runs and ties it together
+ * membership.ts      this node's realm and certificate: taken up, founded, or had by join.ts; issuing.ts is the other side
+ * trust.ts           admission of each connection (`realm.present`); certificates.ts keeps what was verified
+ * view.ts            the replicated view; records.ts is its merge and what a record means; digest.ts compares two views
+ * accept.ts          the one way into the view; gossip.ts, sync.ts with pages.ts, and serving.ts over methods.ts feed it
+ * advertiser.ts      what this node says of itself, when (advertise-rate.ts), under which number (incarnation.ts)
+ * liveness.ts        the failure detector as a step function; watch.ts performs it, ring.ts says who watches whom
+ * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; upkeep.ts renews and ends certificates
+ * refusals.ts        tells of each refusal once
+ */
+import type { Capacity, NodeTraits } from '../base/advertisement.ts'
+import type { Clock } from '../base/clock.ts'
+import { reasonOf } from '../base/errors.ts'
+import type { Limits } from '../base/limits.ts'
+import type { Log } from '../base/log.ts'
+import type { Meter } from '../base/meter.ts'
+import type { Membership } from '../identity/certificate.ts'
+import { readJoinToken, type JoinToken } from '../identity/join-token.ts'
+import type { NodeKey } from '../identity/node-key.ts'
+import type { Realm, Role, Seed } from '../identity/realm-document.ts'
+import type { Net } from '../net/net.ts'
+import type { Store } from '../store/store.ts'
+import { openIncarnation } from './incarnation.ts'
+import { redeemToken } from './join.ts'
+import { openMember } from './membership.ts'
+import { nodeHeartbeat, nodeLeft } from './methods.ts'
+import { startParts, type Parts } from './parts.ts'
+import { seedOf, type AddressBook } from './seeds.ts'
+import { createView, type View } from './view.ts'
+
+export interface MeshDeps {
+  readonly net: Net
+  readonly key: NodeKey
+  readonly store: Store
+  readonly clock: Clock
+  readonly log: Log
+  readonly meter: Meter
+  readonly limits: Limits
+  /** What the node can take at this moment. Read often; must be cheap. */
+  readonly capacity: () => Capacity
+  readonly traits: NodeTraits
+  /** Loads the root key of a realm that is founded here, or makes it. */
+  readonly rootKey: () => Promise<NodeKey>
+  /** From 0 up to 1, for jitter and choices; Math.random unless told. */
+  readonly random?: () => number
+}
+
+export interface MeshOptions {
+  /** The name of the realm; undefined takes the one that the store or the token names. */
+  readonly realm?: string | undefined
+  /** A join token. */
+  readonly join?: string | undefined
+  /** Multiaddrs that end in /p2p/PEER. */
+  readonly bootstrap: readonly string[]
+}
+
+export interface Invitation {
+  uses: number
+  ttlMs: number
+  role: Role
+}
+
+export interface Mesh {
+  readonly view: View
+  realm(): Realm
+  /** This node's own membership. */
+  membership(): Membership
+  /** The capacity has changed: it is read again and told at once, within the rate. */
+  advertise(): void
+  /** The role of a member, which is admitted or known from its advertisement; undefined for strangers. */
+  roleOf(peer: string): Role | undefined
+  /** A join token. FORBIDDEN, with who can instead, when this node is no issuer for the role; INVALID_ARGUMENT. */
+  invite(invitation: Invitation): Promise<string>
+  /** Takes in an advertisement that came with an answer; INVALID_MESSAGE, CERTIFICATE_INVALID when it does not hold. */
+  acceptAd(envelope: Uint8Array, ageMs: number): Promise<void>
+  /** This node's present advertisement, sealed. */
+  ownAd(): Promise<Uint8Array>
+  /** Asks a peer for its present advertisement and takes it in; PEER_UNREACHABLE and what a call can throw. */
+  refresh(peer: string, signal?: AbortSignal): Promise<void>
+  addressesOf(peer: string): string[]
+  /** Dials and admits unless admitted; PEER_UNREACHABLE, NOT_A_MEMBER, CERTIFICATE_INVALID, CANCELLED. */
+  connect(peer: string, signal?: AbortSignal): Promise<void>
+  /** Says good-bye, so that everybody takes this node out at once; bounded by limits.leaveTimeoutMs. */
+  leave(): Promise<void>
+  /** Stops everything that runs here, without a word. */
+  close(): Promise<void>
+}
+
+/**
+ * Joins, founds or takes up a realm, and takes part in it from then on. REALM_MISMATCH, JOIN_REQUIRED, SEED_UNREACHABLE, the
+ * codes of a token, CERTIFICATE_INVALID for a stored certificate that has run out, INVALID_ARGUMENT for traits or
+ * options that cannot be used, STORE_FAILED.
+ */
+export const startMesh = async (given: MeshDeps, options: MeshOptions): Promise<Mesh> => {
+  const log = given.log.child({ room: 'mesh' })
+  const deps = { ...given, log, random: given.random ?? Math.random }
+  const { net, key, store, clock, limits, rootKey } = deps
+  const bootstrap = options.bootstrap.map(seedOf)
+  const token = options.join === undefined ? undefined : await readJoinToken(options.join)
+  const join = (wanted: JoinToken) => redeemToken({ net, clock, log, limits }, options.join!, wanted)
+  const member = await openMember(
+    { store, key, clock, log, limits, rootKey, join },
+    { realm: options.realm, token, bootstrap: options.bootstrap },
+  )
+  const incarnation = await openIncarnation(store)
+  const view = createView({ clock, limits, log }, { peer: key.peer })
+  const seeds = () => [...(token?.seeds ?? []), ...bootstrap, ...member.realm().document.seeds]
+  return facade(deps, await startParts({ ...deps, member, incarnation, view, seeds }))
+}
+
+const facade = (deps: MeshDeps, parts: Parts): Mesh => {
+  const { net, key, limits } = deps
+  const { member, view, book, certificates, issuing, accept, advertiser, trust } = parts
+  return {
+    view,
+    realm: member.realm,
+    membership: member.membership,
+    advertise: advertiser.advertise,
+    roleOf(peer) {
+      if (peer === key.peer) return member.membership().role
+      const shown = trust.membershipOf(peer) ?? certificates.peek(view.record(peer)?.ad.certificate ?? '')
+      return shown?.role
+    },
+    invite: (invitation) => issuing.invite(invitation, seedsFor(net, view, book)),
+    async acceptAd(envelope, ageMs) {
+      await accept.ad(envelope, ageMs)
+    },
+    ownAd: advertiser.fresh,
+    async refresh(peer, signal) {
+      await trust.connect(peer, signal)
+      const callOptions = { timeoutMs: limits.probeTimeoutMs, ...(signal && { signal }) }
+      const { envelope, ageMs } = await net.rpc.call(peer, nodeHeartbeat, {}, callOptions)
+      await accept.ad(envelope, ageMs, peer)
+    },
+    addressesOf: book.addressesOf,
+    connect: trust.connect,
+    async leave() {
+      parts.stop()
+      try {
+        await sayGoodBye(deps, parts)
+      } catch (error) {
+        parts.log.warn('the last word was not told', { error: reasonOf(error) })
+      }
+    },
+    async close() {
+      parts.stop()
+      parts.close()
+    },
+  }
+}
+
+/** By gossip for everybody, and straight to those that are connected, since gossip may lose it. */
+const sayGoodBye = async ({ net, limits }: MeshDeps, { book, advertiser, partners }: Parts): Promise<void> => {
+  await book.remember(partners())
+  const envelope = await advertiser.leave()
+  const calls = partners().map((peer) =>
+    net.rpc.call(peer, nodeLeft, { envelope }, { timeoutMs: limits.leaveTimeoutMs }),
+  )
+  await Promise.allSettled(calls)
+}
+
+/** This node first, since it alone redeems its tokens, then others through which the realm can be found. */
+const seedsFor = (net: Net, view: View, book: AddressBook): Seed[] => {
+  const others = view.alive().filter((entry) => !entry.self && net.isConnected(entry.peer))
+  return [
+    { peer: net.peer, addresses: net.addresses().slice(0, 8) },
+    ...others.map(({ peer }) => ({ peer, addresses: book.addressesOf(peer).slice(0, 8) })),
+  ].filter((seed) => seed.addresses.length > 0)
+}

@@ -1,0 +1,157 @@
+/** What peers ask of each other about the realm and the view: the rows, with their bounds and schemas. */
+import { Type, type Static } from 'typebox'
+import { PeerIdSchema } from '../base/advertisement.ts'
+import { limits } from '../base/limits.ts'
+import { Bytes, Count } from '../base/schema.ts'
+import { unary } from '../net/method.ts'
+
+const RealmIdSchema = Type.String({ pattern: '^[0-9a-f]{64}$' })
+const CertificateSchema = Type.String({ minLength: 1, maxLength: limits.certificateBytesMax })
+const ChainSchema = Type.Array(Type.String({ maxLength: 2 * limits.realmDocumentBytesMax }), {
+  minItems: 1,
+  maxItems: limits.realmDocumentChainMax,
+})
+const EnvelopeSchema = Bytes(limits.advertisementBytesMax + limits.envelopeOverheadBytesMax)
+const IncarnationSchema = Count(2 ** 40)
+/** Milliseconds since the author issued something, as every relay on the way has added it up. */
+const AgeSchema = Count(2 ** 40)
+const chainResponseBytesMax = limits.realmChainBytesMax + 8 * 1024
+
+/** A newcomer shows its token to the issuer. TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_USED_UP, FORBIDDEN. */
+export const realmJoin = unary({
+  name: 'realm.join',
+  access: 'anyone',
+  request: Type.Object({ token: Type.String({ minLength: 1, maxLength: limits.tokenBytesMax }) }),
+  response: Type.Object({ certificate: CertificateSchema, chain: ChainSchema }),
+  requestBytesMax: limits.tokenBytesMax + 1_024,
+  responseBytesMax: chainResponseBytesMax,
+})
+
+const RealmHeadSchema = Type.Object({
+  realm: RealmIdSchema,
+  version: Count(limits.realmDocumentChainMax),
+  hash: RealmIdSchema,
+})
+/** Which realm, and its newest document that the sender knows. */
+export type RealmHead = Static<typeof RealmHeadSchema>
+
+const HeadSchema = {
+  head: RealmHeadSchema,
+  /** The sender's own advertisement with its age, so that two that are connected know each other at once. */
+  ad: Type.Optional(Type.Object({ envelope: EnvelopeSchema, ageMs: AgeSchema })),
+}
+
+/**
+ * The one who dialled shows its certificate and is shown the other's. NOT_A_MEMBER, CERTIFICATE_INVALID, REALM_MISMATCH.
+ */
+export const realmPresent = unary({
+  name: 'realm.present',
+  access: 'anyone',
+  request: Type.Object({ certificate: Type.Union([CertificateSchema, Type.Null()]), ...HeadSchema }),
+  response: Type.Object({ certificate: CertificateSchema, ...HeadSchema }),
+  requestBytesMax: 8 * 1024,
+  responseBytesMax: 8 * 1024,
+})
+export type Presented = Static<typeof PresentedSchema>
+const PresentedSchema = Type.Object({ certificate: CertificateSchema, ...HeadSchema })
+
+/**
+ * The chain of the realm's documents. Asked for before a certificate can be judged, hence open to anyone who knows the id of
+ * the realm. REALM_MISMATCH.
+ */
+export const realmDocument = unary({
+  name: 'realm.document',
+  access: 'anyone',
+  request: Type.Object({ realm: RealmIdSchema }),
+  response: Type.Object({ chain: ChainSchema }),
+  requestBytesMax: 1_024,
+  responseBytesMax: chainResponseBytesMax,
+})
+
+/** A member asks an issuer for its next certificate, with the role that it has. FORBIDDEN where the callee is no issuer. */
+export const realmRenew = unary({
+  name: 'realm.renew',
+  request: Type.Object({}),
+  response: Type.Object({ certificate: CertificateSchema }),
+  requestBytesMax: 1_024,
+  responseBytesMax: 4 * 1024,
+})
+
+/** One record of the view, as it is handed on. */
+export const WireRecordSchema = Type.Object({
+  envelope: EnvelopeSchema,
+  ageMs: AgeSchema,
+  accusations: Type.Array(Type.Object({ envelope: EnvelopeSchema, ageMs: AgeSchema }), {
+    maxItems: limits.accusersKept,
+  }),
+})
+export type WireRecord = Static<typeof WireRecordSchema>
+
+/** What tells two versions of a record apart; `accusers` is a hash of who accuses. */
+export const DigestSchema = Type.Object({
+  peer: PeerIdSchema,
+  incarnation: IncarnationSchema,
+  sequence: IncarnationSchema,
+  left: Type.Boolean(),
+  accusers: Count(2 ** 32),
+})
+export type Digest = Static<typeof DigestSchema>
+
+/** First step of a sync: the hashes of the buckets of the view, and which realm document is known. */
+export const viewSync = unary({
+  name: 'view.sync',
+  request: Type.Object({}),
+  response: Type.Object({ buckets: Type.Array(Bytes(16), { maxItems: 4_096 }), head: RealmHeadSchema }),
+  requestBytesMax: 1_024,
+})
+
+/** Second step: what is in some buckets, in the order of PeerIds, a page at a time. */
+export const viewDigests = unary({
+  name: 'view.digests',
+  request: Type.Object({
+    buckets: Type.Array(Count(4_095), { maxItems: 4_096 }),
+    after: Type.Optional(PeerIdSchema),
+  }),
+  response: Type.Object({
+    digests: Type.Array(DigestSchema, { maxItems: limits.syncDigestsPerPage }),
+    more: Type.Boolean(),
+  }),
+  requestBytesMax: 32 * 1024,
+})
+
+/** Third step: the records of some peers; as many of them, from the first on, as fit into a page. */
+export const viewPull = unary({
+  name: 'view.pull',
+  request: Type.Object({ peers: Type.Array(PeerIdSchema, { maxItems: limits.syncEntriesPerPage }) }),
+  response: Type.Object({
+    records: Type.Array(WireRecordSchema, { maxItems: limits.syncEntriesPerPage }),
+    asked: Count(),
+  }),
+  requestBytesMax: 32 * 1024,
+})
+
+/** Hands records over: what the other lacks, a last word, or what is said of the other itself. */
+export const viewPush = unary({
+  name: 'view.push',
+  request: Type.Object({ records: Type.Array(WireRecordSchema, { maxItems: limits.syncEntriesPerPage }) }),
+  response: Type.Object({ refused: Count() }),
+  responseBytesMax: 1_024,
+})
+
+/** Are you there? The answer is the callee's own advertisement, so that a probe tells how it is as well. */
+export const nodeHeartbeat = unary({
+  name: 'node.heartbeat',
+  request: Type.Object({}),
+  response: Type.Object({ envelope: EnvelopeSchema, ageMs: AgeSchema }),
+  requestBytesMax: 1_024,
+  responseBytesMax: 4 * 1024,
+})
+
+/** The caller's last word, straight from it, since gossip may lose it. */
+export const nodeLeft = unary({
+  name: 'node.left',
+  request: Type.Object({ envelope: EnvelopeSchema }),
+  response: Type.Object({}),
+  requestBytesMax: 4 * 1024,
+  responseBytesMax: 1_024,
+})

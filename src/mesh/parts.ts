@@ -1,0 +1,170 @@
+/** Builds the parts of the room in order and ties them together: what one hears, another acts on. */
+import { reasonOf } from '../base/errors.ts'
+import type { Limits } from '../base/limits.ts'
+import type { Log } from '../base/log.ts'
+import type { Seed } from '../identity/realm-document.ts'
+import { ACCUSATION_DOMAIN, createAccept, encodeAccusation, type Accept } from './accept.ts'
+import { startAdvertiser, type Advertiser } from './advertiser.ts'
+import { createCertificates, type Certificates } from './certificates.ts'
+import { startGossip, type Gossip } from './gossip.ts'
+import type { Incarnation } from './incarnation.ts'
+import { createIssuing, type Issuing } from './issuing.ts'
+import type { Member } from './membership.ts'
+import type { MeshDeps } from './mesh.ts'
+import { createRefusals, type Refusals } from './refusals.ts'
+import { openAddressBook, startSeeds, type AddressBook } from './seeds.ts'
+import { meshMethods } from './serving.ts'
+import { startSync } from './sync.ts'
+import { startTrust, type Trust } from './trust.ts'
+import { startUpkeep } from './upkeep.ts'
+import type { MeshView } from './view.ts'
+import { startWatch } from './watch.ts'
+
+interface PartsDeps extends MeshDeps {
+  random: () => number
+  member: Member
+  incarnation: Incarnation
+  view: MeshView
+  /** Peers to find the realm by, from the token, the command line and the realm document. */
+  seeds: () => readonly Seed[]
+}
+
+/** The parts that judge and speak. */
+interface Core {
+  member: Member
+  view: MeshView
+  book: AddressBook
+  certificates: Certificates
+  refusals: Refusals
+  issuing: Issuing
+  accept: Accept
+  advertiser: Advertiser
+  gossip: Gossip
+  trust: Trust
+}
+
+export interface Parts extends Core {
+  log: Log
+  /** Peers that are connected and admitted. */
+  partners(): string[]
+  /** Ends the loops; what can still be said can be said. */
+  stop(): void
+  close(): void
+}
+
+export const startParts = async (deps: PartsDeps): Promise<Parts> => {
+  const core = await startCore(deps)
+  const loops = startLoops(deps, core)
+  const { gossip, advertiser, trust } = core
+  return {
+    ...core,
+    ...loops,
+    log: deps.log,
+    close() {
+      gossip.close()
+      advertiser.close()
+      trust.close()
+    },
+  }
+}
+
+const startCore = async (deps: PartsDeps): Promise<Core> => {
+  const { net, key, store, clock, log, meter, limits, random, capacity, traits, member, incarnation, view } = deps
+  const { realm, certificate } = member
+  const refusals = createRefusals({ log, meter, limits })
+  const certificates = createCertificates({ realm, clock, limits })
+  const book = openAddressBook({ net, view, store, clock, log, limits }, deps.seeds)
+  const issuing = createIssuing({ key, member, store, clock, log, refusals, limits })
+  const accept = createAccept({
+    net,
+    realm,
+    view,
+    certificates,
+    clock,
+    limits,
+    onSelfHeard: (heard) => advertiser.refute(heard),
+    onMembership: (shown, membership) => trust.note(shown, membership),
+  })
+  const tell = (envelope: Uint8Array) => gossip.publish('ad', envelope)
+  const saying = { view, incarnation, capacity, traits, realm: () => realm().id, certificate, gossip: tell }
+  const advertiser: Advertiser = await startAdvertiser({ net, clock, log, meter, limits, random, ...saying })
+  const trust: Trust = startTrust({
+    net,
+    member,
+    certificates,
+    clock,
+    log,
+    refusals,
+    limits,
+    addressesOf: book.addressesOf,
+    ownAd: advertiser.sealed,
+    onAd: (peer, ad) => void sponsor({ accept, gossip, view, refusals, limits }, peer, ad),
+  })
+  const gossip: Gossip = startGossip({ pubsub: net.pubsub, accept, refusals }, { realm: realm().id })
+  return { member, view, book, certificates, refusals, issuing, accept, advertiser, gossip, trust }
+}
+
+/** What goes on by itself: sync, watching, dialling, looking after certificates. */
+const startLoops = (deps: PartsDeps, core: Core): Pick<Parts, 'partners' | 'stop'> => {
+  const { net, key, clock, log, meter, limits, random } = deps
+  const { member, view, book, refusals, issuing, accept, advertiser, gossip, trust } = core
+  const { connect } = trust
+  const partners = () => net.connected().filter(net.isAdmitted)
+  const realm = { head: member.head, onHead: trust.learnFrom }
+  const sync = startSync({ net, view, accept, partners, refusals, clock, log, meter, limits, random, ...realm })
+
+  /** Whoever is accused and can be spoken to is to hear of it, so that it can answer. */
+  const tellAccused = (peer: string): void => {
+    if (!net.isAdmitted(peer) || (view.record(peer)?.accusations.length ?? 0) === 0) return
+    sync
+      .push(peer, [peer])
+      .catch((error: unknown) => log.debug('an accused was not told', { peer, error: reasonOf(error) }))
+  }
+  const accuse = async (subject: string, incarnation: number): Promise<void> => {
+    const payload = { realm: member.realm().id, subject, incarnation, certificate: member.certificate() }
+    const envelope = await net.seal(ACCUSATION_DOMAIN, encodeAccusation(payload))
+    if ((await accept.accusation(envelope, 0)) === 'news') await gossip.publish('accusation', envelope)
+  }
+  const watch = startWatch({ net, view, accept, connect, accuse, onAnswered: tellAccused, clock, log, meter, limits })
+  net.rpc.register([...sync.methods, ...meshMethods(core)])
+  const seeds = startSeeds({ net, view, book, connect, watched: watch.watched, clock, log, limits, random })
+  const upkeep = startUpkeep({ net, key, member, issuing, trust, advertiser, connect, clock, log, limits })
+  const listening = [
+    trust.onAdmitted((peer, direction) => {
+      seeds.admitted(peer)
+      sync.admitted(peer, direction)
+      if (direction === 'outbound') tellAccused(peer)
+      else clock.after(limits.syncSettleMs, () => tellAccused(peer))
+    }),
+    net.onDisconnected(watch.disconnected),
+    view.onChange(() => meter.gauge('mesh_peers_up', view.size())),
+  ]
+  advertiser.advertise()
+  return {
+    partners,
+    stop() {
+      for (const part of [seeds, watch, sync, upkeep]) part.close()
+      for (const off of listening.splice(0)) off()
+    },
+  }
+}
+
+/**
+ * Takes in the advertisement that a peer brought along. A newcomer's own publication may come before anybody's gossip
+ * reaches it, so the first that it meets say it once more; gossip drops the copies.
+ */
+const sponsor = async (
+  deps: { accept: Accept; gossip: Gossip; view: MeshView; refusals: Refusals; limits: Pick<Limits, 'sponsorAgeMsMax'> },
+  peer: string,
+  { envelope, ageMs }: { envelope: Uint8Array; ageMs: number },
+): Promise<void> => {
+  const { accept, gossip, view, refusals, limits } = deps
+  try {
+    const before = view.record(peer)?.ad.incarnation
+    const outcome = await accept.ad(envelope, ageMs, peer)
+    const isNewcomer = outcome === 'news' && before !== view.record(peer)?.ad.incarnation
+    if (isNewcomer && ageMs <= limits.sponsorAgeMsMax) await gossip.publish('ad', envelope)
+  } catch (error) {
+    refusals.note('refused an advertisement', peer, error)
+  }
+}
