@@ -115,13 +115,13 @@ async function measureIdle(nodes: readonly Started[]): Promise<BenchRow[]> {
     ),
     // Shared pages are counted once: with the launcher and the watchdog.
     row(
-      'pss, all processes',
+      'pss-all-processes',
       'MB',
       trees.map((tree) =>
         tree.map((pid) => megabytes(`/proc/${pid}/smaps_rollup`, 'Pss')).reduce((sum, each) => sum + each, 0),
       ),
     ),
-    row('idle-cpu, all processes', '% of a core', cpu),
+    row('idle-cpu', '% of a core', cpu),
   ]
 }
 

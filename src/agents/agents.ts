@@ -77,8 +77,8 @@ interface AgentsDeps {
 /** Puts the room together around a host that is open already. */
 export const createAgents = (deps: AgentsDeps): Agents => {
   const { net, mesh, ownership, candidates, host, admission, uploads, clock, log, limits } = deps
-  const { peer, rpc } = net
-  const { view } = mesh
+  const { peer } = net
+  const { view, rpc } = mesh
   const directory = createDirectory({ rpc, view, ownership, limits })
   const decisions = createDecisions({ kept: limits.decisionsKept })
   const inFlight = createInFlight({ peer, candidates, view, clock, limits })
@@ -91,7 +91,10 @@ export const createAgents = (deps: AgentsDeps): Agents => {
   ): Promise<void> => {
     const source = uploads.open(upload)
     if (target === peer) await host.stage(reservation, peer, source, signal ?? new AbortController().signal)
-    else await net.bulk.send(target, WORKSPACE_BULK, { reservation }, source, { ...(signal && { signal }) })
+    else {
+      await rpc.reach(target, { ...(signal && { signal }) })
+      await net.bulk.send(target, WORKSPACE_BULK, { reservation }, source, { ...(signal && { signal }) })
+    }
   }
 
   const placement = createPlacement({

@@ -9,7 +9,7 @@
  * advertiser.ts      what this node says of itself, when (advertise-rate.ts), under which number (incarnation.ts)
  * liveness.ts        the failure detector as a step function; watch.ts performs it, ring.ts says who watches whom
  * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; upkeep.ts renews and ends certificates
- * refusals.ts        tells of each refusal once
+ * refusals.ts        tells of each refusal once; member-rpc.ts calls members, connected or not
  */
 import type { Capacity, NodeTraits } from '../base/advertisement.ts'
 import type { Clock } from '../base/clock.ts'
@@ -25,6 +25,7 @@ import type { Net } from '../net/net.ts'
 import type { Store } from '../store/store.ts'
 import { openIncarnation } from './incarnation.ts'
 import { redeemToken } from './join.ts'
+import { createMemberRpc, type MemberRpc } from './member-rpc.ts'
 import { openMember } from './membership.ts'
 import { nodeHeartbeat, nodeLeft } from './methods.ts'
 import { startParts, type Parts } from './parts.ts'
@@ -80,6 +81,8 @@ export interface Mesh {
   ownAd(): Promise<Uint8Array>
   /** Asks a peer for its present advertisement and takes it in; PEER_UNREACHABLE and what a call can throw. */
   refresh(peer: string, signal?: AbortSignal): Promise<void>
+  /** Calls to members, connected first; one that is down is PEER_UNREACHABLE at once. */
+  readonly rpc: MemberRpc
   addressesOf(peer: string): string[]
   /** Dials and admits unless admitted; PEER_UNREACHABLE, NOT_A_MEMBER, CERTIFICATE_INVALID, CANCELLED. */
   connect(peer: string, signal?: AbortSignal): Promise<void>
@@ -112,7 +115,7 @@ export const startMesh = async (given: MeshDeps, options: MeshOptions): Promise<
 }
 
 const facade = (deps: MeshDeps, parts: Parts): Mesh => {
-  const { net, key, limits } = deps
+  const { net, key, clock, limits } = deps
   const { member, view, book, certificates, issuing, accept, advertiser, trust } = parts
   return {
     view,
@@ -135,6 +138,7 @@ const facade = (deps: MeshDeps, parts: Parts): Mesh => {
       const { envelope, ageMs } = await net.rpc.call(peer, nodeHeartbeat, {}, callOptions)
       await accept.ad(envelope, ageMs, peer)
     },
+    rpc: createMemberRpc({ net, view, connect: trust.connect, clock, limits }),
     addressesOf: book.addressesOf,
     connect: trust.connect,
     async leave() {

@@ -138,6 +138,10 @@ const startLoops = (deps: PartsDeps, core: Core): Pick<Parts, 'partners' | 'stop
     }),
     net.onDisconnected(watch.disconnected),
     view.onChange(() => meter.gauge('mesh_peers_up', view.size())),
+    view.onChange(({ peer, state }, previous) => {
+      // Calls to a peer that is down are not left waiting on a connection that nothing comes over any more.
+      if (state === 'down' && previous?.state !== 'down') void net.disconnect(peer).catch(() => {})
+    }),
   ]
   advertiser.advertise()
   return {

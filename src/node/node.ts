@@ -206,8 +206,8 @@ interface RoomDeps {
 /** Ownership and agents: what a node does once it is in its realm. */
 const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<{ agents: Agents }> => {
   const { dataDir, net, mesh, store, clock, log, traits, isolation, admission } = deps
-  const { peer, rpc } = net
-  const { view } = mesh
+  const { peer } = net
+  const { view, rpc } = mesh
   const candidates = createCandidates()
   stack.defer(feedCandidates({ view, candidates, clock, limits }))
 

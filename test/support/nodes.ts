@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { takesOthers } from './isolation.ts'
 
 const launcher = fileURLToPath(new URL('../../bin/godel-node.cjs', import.meta.url))
 
@@ -96,6 +97,7 @@ export const createTestBed = () => {
       'start',
       ...['--json', '--name', spec.name, '--data-dir', dataDir, '--realm', spec.realm ?? 'lab'],
       ...['--api-port', '0', '--listen', '/ip4/127.0.0.1/tcp/0'],
+      ...takesOthers,
       ...(spec.join === undefined ? [] : ['--join', spec.join]),
       ...(spec.args ?? []),
     ]
