@@ -32,7 +32,9 @@ export const createMemberRpc = ({ net, view, connect, clock, limits }: MemberRpc
     const abort = new AbortController()
     const give = () => abort.abort(signal?.reason)
     const timer = clock.after(Math.min(timeoutMs, limits.dialTimeoutMs), () =>
-      abort.abort(new GodelError({ code: 'PEER_UNREACHABLE', peer, reason: `it was not connected in ${timeoutMs} ms` })),
+      abort.abort(
+        new GodelError({ code: 'PEER_UNREACHABLE', peer, reason: `it was not connected in ${timeoutMs} ms` }),
+      ),
     )
     signal?.addEventListener('abort', give, { once: true })
     try {
