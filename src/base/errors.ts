@@ -4,7 +4,7 @@
  * errors.ts         one error class, a union of codes with their fields, HTTP status, words and what to do next (this file)
  * error-fields.ts   errors that come from outside; problem.ts errors as problem documents (RFC 9457)
  * limits.ts         every limit and interval, named with its unit
- * clock.ts log.ts meter.ts   the ports that `node` fills: time, logs, metrics
+ * clock.ts log.ts meter.ts   the ports that `node` fills: time, logs, metrics; refusals.ts tells of each refusal once
  * ids.ts hash.ts    ids that the caller mints; hashes, ties and rendezvous
  * codec.ts          msgpack, bounded before it is built; schema.ts one description gives type, check and OpenAPI
  * advertisement.ts agent.ts need.ts report.ts   what nodes, agents, placements and reports are

@@ -30,11 +30,11 @@ export interface TokenUses {
    */
   register(token: JoinToken, wallMs: number): Promise<void>
   /**
-   * Takes one use of the token for `peer`, or none if that peer has taken one already. Resolves when it is durable.
+   * Takes one use of the token for `peer`, or none if that peer has taken one already: `first` tells. Resolves when it is durable.
    * TOKEN_INVALID when this node did not issue it or does not know it, TOKEN_EXPIRED, TOKEN_USED_UP.
    * The token must come from `readJoinToken`, which checks its signature.
    */
-  redeem(token: JoinToken, peer: string, wallMs: number): Promise<void>
+  redeem(token: JoinToken, peer: string, wallMs: number): Promise<{ first: boolean }>
 }
 
 const tokenSpace = 'join-token'
@@ -85,10 +85,14 @@ export const createTokenUses = ({
       if (record === undefined) throw invalid('this node does not know it')
       const use = { space: useSpace, key: `${token.tokenId}/${peer}`, value: new Uint8Array(0) }
       // Written again for a peer that has its use: the first write may not be durable yet, and commits are in order.
-      if (store.get(use.space, use.key) !== undefined) return store.commit([use])
+      if (store.get(use.space, use.key) !== undefined) {
+        await store.commit([use])
+        return { first: false }
+      }
       if (record.used >= record.uses) throw new GodelError({ code: 'TOKEN_USED_UP', uses: record.uses })
       const counted = encode({ ...record, used: record.used + 1 })
       await store.commit([{ space: tokenSpace, key: token.tokenId, value: counted }, use])
+      return { first: true }
     },
   }
 }

@@ -3,10 +3,10 @@ import { Type } from 'typebox'
 import { decode, encode } from '../base/codec.ts'
 import { hasCode } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import type { Refusals } from '../base/refusals.ts'
 import { Bytes, OneOf, parser } from '../base/schema.ts'
 import type { Pubsub, Verdict } from '../net/net.ts'
 import type { Accept } from './accept.ts'
-import type { Refusals } from './refusals.ts'
 
 const MessageSchema = Type.Object({
   kind: OneOf(['ad', 'accusation']),

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import { GodelError, hasCode } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
+import type { Refusals } from '../base/refusals.ts'
 import { issueCertificate, type Membership } from '../identity/certificate.ts'
 import { issueJoinToken, readJoinToken } from '../identity/join-token.ts'
 import type { NodeKey } from '../identity/node-key.ts'
@@ -10,7 +11,6 @@ import type { Role, Seed } from '../identity/realm-document.ts'
 import { createTokenUses } from '../identity/token-uses.ts'
 import type { Store } from '../store/store.ts'
 import type { Credentials, Member } from './membership.ts'
-import type { Refusals } from './refusals.ts'
 
 export interface Issuing {
   /** A token whose seeds are this node first and then `others`. FORBIDDEN, INVALID_ARGUMENT, QUEUE_FULL. */
@@ -57,9 +57,9 @@ export const createIssuing = (deps: {
     mustGrant(token.role, 'letting a newcomer in')
     if (realm.document.revocations.some((revocation) => revocation.peer === peer))
       throw new GodelError({ code: 'CERTIFICATE_INVALID', peer, reason: 'the peer has been revoked' })
-    await uses.redeem(token, peer, clock.wallMs())
+    const { first } = await uses.redeem(token, peer, clock.wallMs())
     const certificate = await issue(peer, token.role)
-    log.info('let a newcomer in', { peer, role: token.role, token: token.tokenId })
+    if (first) log.info('let a newcomer in', { peer, role: token.role, token: token.tokenId })
     return { certificate, chain: realm.chain }
   }
 

@@ -9,7 +9,7 @@
  * advertiser.ts      what this node says of itself, when (advertise-rate.ts), under which number (incarnation.ts)
  * liveness.ts        the failure detector as a step function; watch.ts performs it, ring.ts says who watches whom
  * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; upkeep.ts renews and ends certificates
- * refusals.ts        tells of each refusal once; member-rpc.ts calls members, connected or not
+ * member-rpc.ts      calls members, connected or not
  */
 import type { Capacity, NodeTraits } from '../base/advertisement.ts'
 import type { Clock } from '../base/clock.ts'

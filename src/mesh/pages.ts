@@ -2,11 +2,11 @@
 import type { Clock } from '../base/clock.ts'
 import { encode } from '../base/codec.ts'
 import type { Limits } from '../base/limits.ts'
+import type { Refusals } from '../base/refusals.ts'
 import type { Accept } from './accept.ts'
 import { digestOf, hashBucket, intoBuckets } from './digest.ts'
 import type { Digest, WireRecord } from './methods.ts'
 import type { PeerRecord } from './records.ts'
-import type { Refusals } from './refusals.ts'
 import type { MeshView } from './view.ts'
 
 export interface Pages {

@@ -2,6 +2,7 @@
 import { reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
+import { createRefusals, type Refusals } from '../base/refusals.ts'
 import type { Seed } from '../identity/realm-document.ts'
 import { ACCUSATION_DOMAIN, createAccept, encodeAccusation, type Accept } from './accept.ts'
 import { startAdvertiser, type Advertiser } from './advertiser.ts'
@@ -11,7 +12,6 @@ import type { Incarnation } from './incarnation.ts'
 import { createIssuing, type Issuing } from './issuing.ts'
 import type { Member } from './membership.ts'
 import type { MeshDeps } from './mesh.ts'
-import { createRefusals, type Refusals } from './refusals.ts'
 import { openAddressBook, startSeeds, type AddressBook } from './seeds.ts'
 import { meshMethods } from './serving.ts'
 import { startSync } from './sync.ts'
@@ -71,7 +71,7 @@ export const startParts = async (deps: PartsDeps): Promise<Parts> => {
 const startCore = async (deps: PartsDeps): Promise<Core> => {
   const { net, key, store, clock, log, meter, limits, random, capacity, traits, member, incarnation, view } = deps
   const { realm, certificate } = member
-  const refusals = createRefusals({ log, meter, limits })
+  const refusals = createRefusals({ log, meter, limits }, { metric: 'mesh_refusals_total' })
   const certificates = createCertificates({ realm, clock, limits })
   const book = openAddressBook({ net, view, store, clock, log, limits }, deps.seeds)
   const issuing = createIssuing({ key, member, store, clock, log, refusals, limits })

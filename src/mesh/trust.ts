@@ -7,12 +7,12 @@ import type { Clock, Timer } from '../base/clock.ts'
 import { GodelError, hasCode, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
+import type { Refusals } from '../base/refusals.ts'
 import type { Membership } from '../identity/certificate.ts'
 import type { Direction, Net } from '../net/net.ts'
 import type { Certificates } from './certificates.ts'
 import type { Member } from './membership.ts'
 import { realmDocument, realmPresent, type Presented, type RealmHead } from './methods.ts'
-import type { Refusals } from './refusals.ts'
 
 export interface Trust {
   /** Dials and admits, unless that has been done. PEER_UNREACHABLE, NOT_A_MEMBER, CERTIFICATE_INVALID, CANCELLED. */
@@ -102,7 +102,7 @@ export const startTrust = (deps: TrustDeps): Trust => {
     const { certificate } = shown
     if (certificate === null) throw new GodelError({ code: 'NOT_A_MEMBER', peer, reason: 'it has no certificate' })
     const learning = learnFrom(peer, shown.head).catch((error: unknown) =>
-      log.warn('a newer realm document could not be taken up', { peer, error: reasonOf(error) }),
+      refusals.note('could not take up a newer realm document', peer, error),
     )
     try {
       return { certificate, membership: await certificates.verify(certificate, peer) }

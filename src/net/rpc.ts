@@ -12,6 +12,7 @@ import { GodelError, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Meter } from '../base/meter.ts'
+import { createRefusals } from '../base/refusals.ts'
 import type { PeerLoad } from './callee.ts'
 import type { CallTerms } from './caller.ts'
 import { deadlineSignal } from './deadline-signal.ts'
@@ -48,6 +49,7 @@ interface PeerSessions {
 
 export const createRpc = (deps: RpcDeps): RpcHost => {
   const { self, limits, clock, log } = deps
+  const violations = createRefusals(deps, { metric: 'rpc_violations' })
   const registry = createRegistry(self)
   const deadlines = createDeadlines(clock)
   const local = { self, clock, registry }
@@ -85,8 +87,7 @@ export const createRpc = (deps: RpcDeps): RpcHost => {
       load: entry.load,
       isAdmitted: () => deps.isAdmitted(peer),
       onViolation: (error) => {
-        log.warn('a peer broke the RPC protocol', { peer, reason: error.message })
-        deps.meter.count('rpc_violations')
+        violations.note('a peer broke the RPC protocol', peer, error)
         connection.abort(error)
       },
       onEnd: (ended) => {

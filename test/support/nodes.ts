@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { takesOthers } from './isolation.ts'
+import type { Machine } from './namespaces.ts'
 
 const launcher = fileURLToPath(new URL('../../bin/godel-node.cjs', import.meta.url))
 
@@ -46,7 +47,15 @@ export interface TestNode {
 export interface RunOptions {
   input?: string | Buffer
   env?: Record<string, string>
+  machine?: Machine | undefined
 }
+
+const commandOn = (machine: Machine | undefined, args: string[]): string[] => [
+  ...(machine?.prefix ?? []),
+  process.execPath,
+  launcher,
+  ...args,
+]
 
 const isolatedEnv = (extra: Record<string, string> = {}): NodeJS.ProcessEnv => {
   const { GODEL_URL: _url, GODEL_API_KEY: _key, GODEL_DATA_DIR: _dir, ...rest } = process.env
@@ -54,8 +63,9 @@ const isolatedEnv = (extra: Record<string, string> = {}): NodeJS.ProcessEnv => {
 }
 
 /** Runs the CLI once, to its end. */
-export const runCli = async (args: string[], { input, env }: RunOptions = {}): Promise<Output> => {
-  const child = spawn(process.execPath, [launcher, ...args], { env: isolatedEnv(env), stdio: ['pipe', 'pipe', 'pipe'] })
+export const runCli = async (args: string[], { input, env, machine }: RunOptions = {}): Promise<Output> => {
+  const [file, ...words] = commandOn(machine, args)
+  const child = spawn(file!, words, { env: isolatedEnv(env), stdio: ['pipe', 'pipe', 'pipe'] })
   child.stdin.on('error', () => {})
   child.stdin.end(input)
   const out: Buffer[] = []
@@ -77,6 +87,8 @@ export interface NodeSpec {
   args?: string[]
   dataDir?: string
   env?: Record<string, string>
+  /** Where it runs and where its commands are given; this host unless told. */
+  machine?: Machine
 }
 
 /** The nodes, directories and helpers of one test file; `dispose` ends and removes all of it. */
@@ -92,16 +104,15 @@ export const createTestBed = () => {
 
   const start = async (spec: NodeSpec): Promise<TestNode> => {
     const dataDir = spec.dataDir ?? (await directory(spec.name))
-    const args = [
-      launcher,
+    const [file, ...args] = commandOn(spec.machine, [
       'start',
       ...['--json', '--name', spec.name, '--data-dir', dataDir, '--realm', spec.realm ?? 'lab'],
-      ...['--api-port', '0', '--listen', '/ip4/127.0.0.1/tcp/0'],
+      ...['--api-port', '0', '--listen', `/ip4/${spec.machine?.address ?? '127.0.0.1'}/tcp/0`],
       ...takesOthers,
       ...(spec.join === undefined ? [] : ['--join', spec.join]),
       ...(spec.args ?? []),
-    ]
-    const child = spawn(process.execPath, args, { env: isolatedEnv(spec.env), stdio: ['ignore', 'pipe', 'pipe'] })
+    ])
+    const child = spawn(file!, args, { env: isolatedEnv(spec.env), stdio: ['ignore', 'pipe', 'pipe'] })
     running.add(child)
     child.once('exit', () => running.delete(child))
     return testNode(spec, dataDir, child, await readyOf(child, spec.name), start)
@@ -149,7 +160,10 @@ const testNode = (
   const cli = (args: string[], options?: RunOptions) => {
     // Whatever follows `--` is the command of an exec and takes no option of ours.
     const at = args.includes('--') ? args.indexOf('--') : args.length
-    return runCli([...args.slice(0, at), '--data-dir', dataDir, ...args.slice(at)], options)
+    return runCli([...args.slice(0, at), '--data-dir', dataDir, ...args.slice(at)], {
+      ...options,
+      machine: spec.machine,
+    })
   }
   return {
     name: spec.name,

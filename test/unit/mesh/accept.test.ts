@@ -11,7 +11,7 @@ import { ACCUSATION_DOMAIN, AD_DOMAIN, createAccept } from '../../../src/mesh/ac
 import { createCertificates } from '../../../src/mesh/certificates.ts'
 import { judgeMessage } from '../../../src/mesh/gossip.ts'
 import { takeInPage } from '../../../src/mesh/pages.ts'
-import { createRefusals } from '../../../src/mesh/refusals.ts'
+import { createRefusals } from '../../../src/base/refusals.ts'
 import { createView } from '../../../src/mesh/view.ts'
 import { open } from '../../../src/net/envelope.ts'
 import { createFakeClock } from '../../fakes/clock.ts'
@@ -60,7 +60,7 @@ const start = () => {
     onSelfHeard: (incarnation) => heardOfSelf.push(incarnation),
     onMembership() {},
   })
-  const refusals = createRefusals({ log: silentLog, meter: silentMeter, limits })
+  const refusals = createRefusals({ log: silentLog, meter: silentMeter, limits }, { metric: 'refusals' })
   return { clock, view, accept, refusals, heardOfSelf, opened: () => opened }
 }
 

@@ -8,7 +8,7 @@ import { createAccept } from '../../../src/mesh/accept.ts'
 import { createCertificates } from '../../../src/mesh/certificates.ts'
 import type { Realm } from '../../../src/identity/realm-document.ts'
 import { differing, hashBucket, intoBuckets, wants } from '../../../src/mesh/digest.ts'
-import { createRefusals } from '../../../src/mesh/refusals.ts'
+import { createRefusals } from '../../../src/base/refusals.ts'
 import { startSync, type Sync } from '../../../src/mesh/sync.ts'
 import { createView, type MeshView } from '../../../src/mesh/view.ts'
 import { open } from '../../../src/net/envelope.ts'
@@ -68,7 +68,7 @@ const startNode = async (name: string, change: Partial<Limits> = {}): Promise<No
   const bounds: Limits = { ...limits, ...change }
   const key = keyOf(name)
   const view = createView({ clock, limits: bounds, log: silentLog }, { peer: key.peer })
-  const refusals = createRefusals({ log: silentLog, meter: silentMeter, limits })
+  const refusals = createRefusals({ log: silentLog, meter: silentMeter, limits }, { metric: 'refusals' })
   const net = { peer: key.peer, open, rpc: rpcOf(key.peer) }
   const judged = createCertificates({ realm: () => realm, clock, limits })
   const accept = createAccept({
