@@ -3,6 +3,7 @@
 # --if-possible a host where they cannot be installed is no failure: the tests that need them say that they were not run.
 #   bubblewrap  the sandbox of agents
 #   git, make   what agents are given to do
+#   iproute2    machines of their own for nodes, whose cables are pulled
 #   openssl     certificates for the benchmark against gRPC
 #   strace      disks that fail, for the tests of the store
 set -euo pipefail
@@ -12,7 +13,7 @@ failure=1
 [ "${1:-}" = --if-possible ] && failure=0
 
 # command:package
-needed=(bwrap:bubblewrap git:git make:make openssl:openssl strace:strace)
+needed=(bwrap:bubblewrap git:git ip:iproute2 make:make openssl:openssl strace:strace)
 
 missing=()
 for each in "${needed[@]}"; do

@@ -30,8 +30,8 @@ export interface Admission {
   reserve(spec: AgentSpec, epoch: number, from: string): Reservation
   /** Keeps a reservation from lapsing while its files arrive. RESERVATION_EXPIRED. */
   renew(reservation: string, from: string): Reservation
-  /** Turns a reservation into a taken slot. RESERVATION_EXPIRED when it lapsed or is another's. */
-  take(reservation: string, from: string): Reservation
+  /** Turns a reservation into the taken slot of its agent. RESERVATION_EXPIRED when it lapsed, or is another's or for another. */
+  take(reservation: string, from: string, agent: string): Reservation
   /** Counts an agent that is there already, as after a restart; may exceed the capacity. */
   occupy(agent: string): void
   isReserved(agent: string): boolean
@@ -116,10 +116,11 @@ export const createAdmission = (deps: AdmissionDeps, options: { slots: number })
       return reservation
     },
     renew: (id, from) => hold(find(id, from)),
-    take(id, from) {
+    take(id, from, agent) {
       const reservation = find(id, from)
-      drop(reservation.agent)
-      taken.add(reservation.agent)
+      if (reservation.agent !== agent) throw new GodelError({ code: 'RESERVATION_EXPIRED', reservation: id })
+      drop(agent)
+      taken.add(agent)
       return reservation
     },
     occupy(agent) {

@@ -2,7 +2,7 @@
  * Room agents: agents on this node, and agents anywhere in the realm as if they were here.
  *
  * agents.ts      the service that the API offers, put together (this file); the caller never says where an agent is
- * placement.ts   spawn from the caller's side: route, reserve, start, next candidate, lost answers; need-of.ts in-flight.ts
+ * placement.ts   spawn from the caller's side: route, reserve, start, next candidate; lost answers in settle.ts; need-of.ts in-flight.ts
  * decisions.ts   the record of every placement
  * directory.ts   finding and listing agents across the realm
  * serving.ts     what this node does for its peers; methods.ts has the rows
@@ -79,7 +79,7 @@ export const createAgents = (deps: AgentsDeps): Agents => {
   const { net, mesh, ownership, candidates, host, admission, uploads, clock, log, limits } = deps
   const { peer } = net
   const { view, rpc } = mesh
-  const directory = createDirectory({ rpc, view, ownership, limits })
+  const directory = createDirectory({ rpc, view, ownership, clock, limits })
   const decisions = createDecisions({ kept: limits.decisionsKept })
   const inFlight = createInFlight({ peer, candidates, view, clock, limits })
 

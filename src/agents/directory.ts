@@ -3,7 +3,8 @@
  * asked for its own, and for those it knows as a home and whose host is silent, so that the agents of a dead host are
  * shown as lost and are never simply missing.
  */
-import type { Agent, AgentStatus } from '../base/agent.ts'
+import { isLive, type Agent, type AgentStatus } from '../base/agent.ts'
+import { sleep, type Clock } from '../base/clock.ts'
 import { GodelError, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { View } from '../mesh/view.ts'
@@ -48,6 +49,7 @@ interface DirectoryDeps {
   rpc: Rpc
   view: View
   ownership: Ownership
+  clock: Clock
   limits: Limits
 }
 
@@ -56,10 +58,9 @@ interface Pages {
   orphans: Agent[]
 }
 
-export const createDirectory = ({ rpc, view, ownership, limits }: DirectoryDeps): Directory => {
+export const createDirectory = ({ rpc, view, ownership, clock, limits }: DirectoryDeps): Directory => {
   const hints = new Map<string, Hint>()
   const nameOf = (peer: string) => view.get(peer)?.ad.name ?? peer
-  const timeoutMs = limits.listTimeoutMs
   /** Whoever may answer: a suspect is asked too, since it may only be slow. */
   const up = () =>
     [...view.entries()].filter(({ state }) => state === 'alive' || state === 'suspect').map(({ peer }) => peer)
@@ -71,7 +72,8 @@ export const createDirectory = ({ rpc, view, ownership, limits }: DirectoryDeps)
   }
 
   const askHost = async (host: string, agent: string, signal?: AbortSignal): Promise<Agent | undefined> => {
-    const answer = await rpc.call(host, agentStatus, { agent }, { timeoutMs, ...(signal && { signal }) })
+    const options = { timeoutMs: limits.lookupTimeoutMs, ...(signal && { signal }) }
+    const answer = await rpc.call(host, agentStatus, { agent }, options)
     if (answer.agent) seen(answer.agent)
     return answer.agent
   }
@@ -85,23 +87,40 @@ export const createDirectory = ({ rpc, view, ownership, limits }: DirectoryDeps)
     return { ...agent, status: 'lost', reason: `its host ${agent.hostName} ${words}` }
   }
 
-  const everywhere = async (agent: string): Promise<Agent | undefined> => {
+  const everywhere = async (agent: string, signal?: AbortSignal): Promise<Agent | undefined> => {
     const peers = up().slice(0, limits.agentSearchPeersMax)
-    const answers = await Promise.allSettled(peers.map((peer) => askHost(peer, agent)))
+    const answers = await Promise.allSettled(peers.map((peer) => askHost(peer, agent, signal)))
     return answers
       .flatMap((answer) => (answer.status === 'fulfilled' && answer.value ? [answer.value] : []))
       .reduce<Agent | undefined>((best, next) => (best && best.epoch >= next.epoch ? best : next), undefined)
   }
 
-  const find = async (agent: string, signal?: AbortSignal): Promise<Agent | undefined> => {
+  /** The agent where it was last seen, if it lives there; or the host that gave no answer, and why. */
+  const askHint = async (
+    agent: string,
+    signal?: AbortSignal,
+  ): Promise<{ hit?: Agent | undefined; silent?: { host: string; why: string } }> => {
     const hint = hints.get(agent)
-    if (hint !== undefined) {
-      const hit = await askHost(hint.host, agent, signal).catch(() => undefined)
-      if (hit && hit.status !== 'stopped') return hit
+    if (hint === undefined) return {}
+    try {
+      const hit = await askHost(hint.host, agent, signal)
+      if (hit && isLive(hit.status) && hit.epoch >= hint.epoch) return { hit }
       hints.delete(agent)
+      return {}
+    } catch (error) {
+      signal?.throwIfAborted()
+      hints.delete(agent)
+      return { silent: { host: hint.host, why: reasonOf(error) } }
     }
+  }
+
+  const find = async (agent: string, signal?: AbortSignal): Promise<Agent | undefined> => {
+    const { hit, silent } = await askHint(agent, signal)
+    if (hit) return hit
     const record = await ownership.lookup(agent, signal)
-    if (!record) return everywhere(agent)
+    if (!record) return everywhere(agent, signal)
+    // A host that was silent a moment ago is not waited for a second time.
+    if (silent && silent.host === record.agent.host) return fromRecord(record.agent, silent.why)
     try {
       const answer = await askHost(record.agent.host, agent, signal)
       if (answer && answer.epoch >= record.agent.epoch) return answer
@@ -112,40 +131,43 @@ export const createDirectory = ({ rpc, view, ownership, limits }: DirectoryDeps)
     }
   }
 
-  const askAll = async (peers: string[], unanswered: string[]) => {
-    const pages = await Promise.allSettled(
-      peers.map(async (peer) => {
-        const all: Pages = { agents: [], orphans: [] }
-        for await (const page of rpc.stream(peer, agentList, { unanswered }, { timeoutMs })) {
-          all.agents.push(...page.agents)
-          all.orphans.push(...page.orphans)
-        }
-        return all
-      }),
-    )
-    return peers.map((peer, index) => ({ peer, outcome: pages[index]! }))
+  const pagesOf = async (peer: string, unanswered: string[], timeoutMs: number): Promise<Pages> => {
+    const all: Pages = { agents: [], orphans: [] }
+    for await (const page of rpc.stream(peer, agentList, { unanswered }, { timeoutMs })) {
+      all.agents.push(...page.agents)
+      all.orphans.push(...page.orphans)
+    }
+    return all
   }
 
+  /**
+   * Asks every node for its own agents. Who has not answered in half of the time may hold agents that only their homes can name:
+   * those that did answer are asked again, by name of the silent, so that the whole is over within limits.listTimeoutMs.
+   */
   const list = async (filter: AgentFilter) => {
-    const first = await askAll(up(), [])
-    const silent = first.flatMap(({ peer, outcome }) =>
-      outcome.status === 'rejected' ? [{ peer, node: nameOf(peer), reason: reasonOf(outcome.reason) }] : [],
-    )
-    const answered = first.filter(({ outcome }) => outcome.status === 'fulfilled').map(({ peer }) => peer)
-    // Who did not answer may hold agents that only their homes can name; the homes are asked again, by name of the silent.
-    const second =
-      silent.length > 0
-        ? await askAll(
-            answered,
-            silent.map(({ peer }) => peer),
-          )
-        : []
-    const pages = [...first, ...second].flatMap(({ outcome }) =>
-      outcome.status === 'fulfilled' ? [outcome.value] : [],
-    )
-    const agents = merge(pages, new Set(answered), fromRecord)
+    const pages: Pages[] = []
+    const answered = new Set<string>()
+    const reasons = new Map<string, string>()
+    const halfMs = limits.listTimeoutMs / 2
+    const first = up().map(async (peer) => {
+      try {
+        pages.push(await pagesOf(peer, [], limits.listTimeoutMs))
+        answered.add(peer)
+      } catch (error) {
+        reasons.set(peer, reasonOf(error))
+      }
+    })
+    const all = Promise.all(first)
+    await within(clock, halfMs, all)
+    const late = up().filter((peer) => !answered.has(peer))
+    const second = late.length === 0 ? [] : [...answered].map((peer) => pagesOf(peer, late, halfMs))
+    for (const outcome of await Promise.allSettled(second))
+      if (outcome.status === 'fulfilled') pages.push(outcome.value)
+    await all
+    const agents = merge(pages, answered, fromRecord)
     for (const agent of agents) seen(agent)
-    return { agents: agents.filter((agent) => matches(agent, filter)), unanswered: silent }
+    const unanswered = [...reasons].map(([peer, reason]) => ({ peer, node: nameOf(peer), reason }))
+    return { agents: agents.filter((agent) => matches(agent, filter)), unanswered }
   }
 
   return {
@@ -160,6 +182,14 @@ export const createDirectory = ({ rpc, view, ownership, limits }: DirectoryDeps)
       return found
     },
   }
+}
+
+/** Resolves with the work, or after `ms` without it; the work goes on. */
+const within = async (clock: Clock, ms: number, work: Promise<unknown>): Promise<void> => {
+  const over = new AbortController()
+  const late = sleep(clock, ms, over.signal).catch(() => {})
+  await Promise.race([work, late])
+  over.abort()
 }
 
 /**

@@ -9,7 +9,13 @@ import type { Store, Write } from '../store/store.ts'
 
 const SPACE = 'agents'
 
-const ShelvedAgentSchema = Type.Object({ agent: AgentSchema, grant: Bytes(2 * 1024), version: Count(2 ** 40) })
+const ShelvedAgentSchema = Type.Object({
+  agent: AgentSchema,
+  grant: Bytes(2 * 1024),
+  version: Count(2 ** 40),
+  /** It was stopped because a higher epoch stands, and by nobody who wanted the agent to end. */
+  superseded: Type.Optional(Type.Literal(true)),
+})
 /** An agent with the owner's grant and the version of its record, which grows with every change. */
 export type ShelvedAgent = Static<typeof ShelvedAgentSchema>
 const parseShelvedAgent = parser('a stored agent', ShelvedAgentSchema)

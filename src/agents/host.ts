@@ -95,6 +95,7 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
   const { peer, store, clock, log, limits, admission, workspaces, watchdog, traits, publish } = deps
   const agents = new Map<string, ShelvedAgent>()
   const starting = new Map<string, Promise<Agent>>()
+  const checking = new Map<string, Promise<void>>()
   const staged = new Set<string>()
   const fetching = new Map<string, AbortController>()
   const lives = new Map<string, Timer>()
@@ -124,12 +125,13 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
       await publish(record, entry.grant)
     } catch (error) {
       if (!hasCode(error, 'STALE_EPOCH')) throw error
-      log.warn('a copy of an agent was superseded', {
-        agent: entry.agent.id,
-        epoch: entry.agent.epoch,
-        by: error.detail.current,
-      })
-      if (isLive(entry.agent.status)) await end(entry, `superseded by epoch ${error.detail.current}`, false)
+      const { id, epoch } = entry.agent
+      const now = agents.get(id)
+      // What was told may be older than what is here: the owner may have raised the epoch of this very copy meanwhile.
+      if (now?.agent.epoch !== epoch) return
+      log.warn('a copy of an agent was superseded', { agent: id, epoch, by: error.detail.current })
+      if (isLive(now.agent.status))
+        await end({ ...now, superseded: true }, `superseded by epoch ${error.detail.current}`)
       throw error
     }
   }
@@ -139,26 +141,26 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
       log.debug('the homes were not told', { agent: entry.agent.id, error: reasonOf(error) }),
     )
 
-  const end = async (entry: ShelvedAgent, reason: string, purge: boolean): Promise<ShelvedAgent> => {
+  const end = async (entry: ShelvedAgent, reason: string): Promise<ShelvedAgent> => {
     const { id } = entry.agent
     lives.get(id)?.cancel()
     lives.delete(id)
     const next = await save(entry, 'stopped', reason)
-    fetching.get(id)?.abort(new GodelError({ code: 'CANCELLED', what: `starting ${id}` }))
+    fetching.get(id)?.abort(new GodelError({ code: 'AGENT_NOT_RUNNING', agent: id, status: 'stopped' }))
     execs.endAll(id)
-    await watchdog.endAgent(id)
-    admission.release(id)
-    if (purge) await workspaces.remove(id)
+    await watchdog.endAgent(id).finally(() => admission.release(id))
     log.info('agent stopped', { agent: id, reason })
     return next
   }
 
   const watchLife = ({ agent }: ShelvedAgent): void => {
     if (agent.expiresAtMs === undefined) return
-    const timer = clock.after(Math.min(Math.max(0, agent.expiresAtMs - clock.wallMs()), 2 ** 31 - 1), () => {
+    const leftMs = Math.max(0, agent.expiresAtMs - clock.wallMs())
+    const timer = clock.after(Math.min(leftMs, limits.timerMsMax), () => {
       const entry = agents.get(agent.id)
       if (!entry || !isLive(entry.agent.status)) return
-      end(entry, 'its timeout was reached', false)
+      if (clock.wallMs() < agent.expiresAtMs!) return watchLife(entry)
+      end(entry, 'its timeout was reached')
         .then(tellQuietly)
         .catch((error: unknown) =>
           log.error('an agent outlived its timeout', { agent: agent.id, error: reasonOf(error) }),
@@ -169,10 +171,12 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
 
   const fresh = ({ spec, epoch, grant }: StartOrder): ShelvedAgent => {
     const now = clock.wallMs()
-    const { requirements: _, timeoutSeconds, git: _git, ...said } = spec
+    // Field by field: a spec may hold more than is asked of it, and an agent is handed on to everybody.
+    const { id, realm, owner, role, model, runtime, labels, timeoutSeconds } = spec
     return {
       agent: {
-        ...said,
+        ...{ id, realm, owner, role, runtime, labels },
+        ...(model !== undefined && { model }),
         status: 'starting',
         host: peer,
         hostName: traits.name,
@@ -211,6 +215,9 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
       throw new GodelError({ code: 'CONFLICT', what: `agent ${id}`, reason: 'it has another owner' })
     if (agent.epoch > order.epoch)
       throw new GodelError({ code: 'STALE_EPOCH', agent: id, epoch: order.epoch, current: agent.epoch })
+    // Neither was ended by anybody who wanted the agent to end, so its owner may bring it back here.
+    const mayReturn = agent.status === 'failed' || known.superseded
+    if (mayReturn && agent.epoch < order.epoch) return startFresh(order)
     if (!isLive(agent.status))
       throw new GodelError({ code: 'CONFLICT', what: `agent ${id}`, reason: `it is ${agent.status}` })
     if (agent.epoch === order.epoch) return shown(known)
@@ -226,12 +233,19 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
     const source: WorkspaceSourceFiles = spec.git === undefined ? { kind: 'empty' } : { kind: 'git', url: spec.git }
     const abort = new AbortController()
     fetching.set(spec.id, abort)
-    await workspaces.prepare(spec.id, source, abort.signal).finally(() => fetching.delete(spec.id))
+    try {
+      await workspaces.prepare(spec.id, source, abort.signal)
+    } catch (error) {
+      // Why it was broken off says to the caller whether to go elsewhere.
+      throw abort.signal.aborted ? abort.signal.reason : error
+    } finally {
+      fetching.delete(spec.id)
+    }
   }
 
   const startFresh = async (order: StartOrder): Promise<Agent> => {
     const { id } = order.spec
-    admission.take(order.reservation, order.from)
+    admission.take(order.reservation, order.from, id)
     const entry = fresh(order)
     agents.set(id, entry)
     try {
@@ -255,13 +269,26 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
     return shown(find(id))
   }
 
-  const forget = async (id: string): Promise<void> => {
-    agents.delete(id)
-    await workspaces.remove(id)
-    await store.commit([unshelveAgent(id)])
-    admission.release(id)
+  const startOnce = async (order: StartOrder): Promise<Agent> => {
+    const { id } = order.spec
+    const checked = checkGrant(order).finally(() => checking.delete(id))
+    checking.set(id, checked)
+    await checked
+    const known = agents.get(id)
+    return known ? again(known, order) : startFresh(order)
   }
 
+  const forget = async (id: string): Promise<void> => {
+    agents.delete(id)
+    try {
+      await workspaces.remove(id)
+    } finally {
+      admission.release(id)
+      await store.commit([unshelveAgent(id)])
+    }
+  }
+
+  await workspaces.removeUnfinished()
   for (const entry of readShelvedAgents(store, log)) {
     agents.set(entry.agent.id, entry)
     if (entry.agent.status === 'starting') await save(entry, 'failed', 'the node ended before its files were in place')
@@ -277,14 +304,11 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
     },
     list: () => [...agents.values()].map(shown),
     async start(order) {
-      await checkGrant(order)
       const { id } = order.spec
-      await starting.get(id)?.catch(() => {})
-      const known = agents.get(id)
-      if (known) return again(known, order)
-      const started = startFresh(order)
+      while (starting.has(id)) await starting.get(id)!.catch(() => {})
+      const started = startOnce(order).finally(() => starting.delete(id))
       starting.set(id, started)
-      return started.finally(() => starting.delete(id))
+      return started
     },
     async stage(reservation, from, source, signal) {
       const { agent } = admission.renew(reservation, from)
@@ -293,13 +317,16 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
       staged.add(agent)
     },
     async kill(id, { purge, reason }) {
+      // An order that came before is here by then, so that a caller who takes it back does not miss it.
+      await checking.get(id)?.catch(() => {})
       const entry = find(id)
-      if (!isLive(entry.agent.status)) {
-        if (purge) await workspaces.remove(id)
-        return entry.agent
+      const next = isLive(entry.agent.status) ? await end(entry, reason ?? 'killed') : entry
+      if (purge) {
+        // Files that are still on their way would come after the removal.
+        await starting.get(id)?.catch(() => {})
+        await workspaces.remove(id)
       }
-      const next = await end(entry, reason ?? 'killed', purge)
-      await tellQuietly(next)
+      if (next !== entry) await tellQuietly(next)
       return next.agent
     },
     exec(id, spec, stdin, signal) {

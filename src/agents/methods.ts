@@ -16,7 +16,10 @@ export const agentReserve = unary({
   response: Type.Union([
     Type.Object({ reservation: Type.String({ maxLength: 64 }), held: Type.Boolean() }),
     Type.Object({
-      refusal: Type.Object({ code: Type.String({ maxLength: 64 }), reason: Type.String({ maxLength: 2_048 }) }),
+      refusal: Type.Object({
+        code: Type.String({ maxLength: 64 }),
+        reason: Type.String({ maxLength: limits.refusalReasonLengthMax }),
+      }),
       advertisement: Bytes(4 * 1024),
     }),
   ]),

@@ -6,13 +6,14 @@
  *              |           |         |-- refused: next candidate
  *              |-----------|         |-- no answer: ask the target for the agent; is it there, it is placed; if that cannot
  *              |                         be found out, raise the epoch at the homes and go on, so that the first copy stops
- *              |-- refused or silent: next candidate, same epoch, since nothing was started
+ *              |-- refused or silent: next candidate, same epoch, since nothing was started, unless the homes were told of
+ *                  this target: then the one after it needs an epoch of its own
  *
  * When no candidate is left, those that were passed over for a momentary reason (full, busy, draining) are asked for a fresh
  * advertisement first: a refusal rests on what nodes say now, never on an old advertisement.
  */
 import type { Agent, AgentSpec, SpawnRequest } from '../base/agent.ts'
-import { sleep, type Clock } from '../base/clock.ts'
+import type { Clock } from '../base/clock.ts'
 import { errorWhat, GodelError, hasCode, toGodelError, type RejectedCandidate } from '../base/errors.ts'
 import { mintId } from '../base/ids.ts'
 import type { Limits } from '../base/limits.ts'
@@ -26,9 +27,10 @@ import type { Candidates } from '../routing/candidates.ts'
 import { describeNeed, explainRoute, route, type RoutePolicy } from '../routing/route.ts'
 import type { Decisions } from './decisions.ts'
 import type { Directory } from './directory.ts'
-import { agentKill, agentReserve, agentSpawn, agentStatus } from './methods.ts'
+import { agentKill, agentReserve, agentSpawn } from './methods.ts'
 import type { InFlight } from './in-flight.ts'
 import { needOf, specOf } from './need-of.ts'
+import { createSettle, meaningOf } from './settle.ts'
 
 export interface Placement {
   /**
@@ -64,6 +66,8 @@ interface Journey {
   need: Need
   decision: Decision
   epoch: number
+  /** The epoch names a target already, at the homes or at a target that may run the agent: the next attempt raises it. */
+  spent: boolean
   tried: Set<string>
   asked: Set<string>
   /** A target that may have started a copy and cannot be asked. */
@@ -74,6 +78,7 @@ interface Journey {
 export const createPlacement = (deps: PlacementDeps): Placement => {
   const { peer, mesh, candidates, inFlight, rpc, sealer, ownership, directory, decisions, clock, log, limits } = deps
   const underWay = new Map<string, Promise<Agent>>()
+  const settle = createSettle({ rpc, view: mesh.view, clock, limits })
   const nameOf = (target: string) => mesh.view.get(target)?.ad.name ?? target
 
   const policy = (tried: ReadonlySet<string>): RoutePolicy => ({
@@ -178,7 +183,10 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
       return undefined
     }
     const grant = await sealGrant(sealer, spec.id, epoch, target)
-    if (epoch > 1) await raise(journey, target, grant)
+    if (epoch > 1) {
+      journey.spent = true
+      await raise(journey, target, grant)
+    }
     const timeoutMs = limits.rpcDefaultTimeoutMs + (spec.git === undefined ? 0 : limits.gitCloneTimeoutMs)
     try {
       return await rpc.call(
@@ -196,51 +204,36 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
   /** The caller does not want it any more: what the target made of the order is ended, as far as it can be told. */
   const takeBack = async ({ spec, signal }: Journey, target: string): Promise<never> => {
     await rpc
-      .call(target, agentKill, { agent: spec.id, purge: true }, { timeoutMs: limits.recordTimeoutMs })
+      .call(target, agentKill, { agent: spec.id, purge: true }, { timeoutMs: limits.rpcDefaultTimeoutMs })
       .catch((error: unknown) =>
         log.warn('a spawn that was cancelled may go on', { agent: spec.id, target, error: String(error) }),
       )
     throw toGodelError(signal?.reason ?? new GodelError({ code: 'CANCELLED', what: 'the spawn' }))
   }
 
-  /** A start that failed: refused for this node, refused for good, never sent, or, worst, not known. */
+  /** A start that failed: refused for good, refused for this node, never sent, or, worst, not known. */
   const afterFailure = async (journey: Journey, target: string, error: unknown): Promise<Agent | undefined> => {
     const failure = toGodelError(error)
-    if (hasCode(failure, 'WORKSPACE_FAILED', 'CONFLICT', 'FORBIDDEN', 'STALE_EPOCH', 'CANCELLED')) throw failure
-    if (!hasCode(failure, 'STREAM_LOST', 'DEADLINE_EXCEEDED')) {
+    const meaning = meaningOf(failure)
+    if (meaning === 'final') throw failure
+    if (meaning === 'never started') {
       note(journey, target, hasCode(failure, 'PEER_UNREACHABLE') ? 'unreachable' : 'refused', wordsOf(failure))
       return undefined
     }
-    log.warn('the answer to a spawn was lost', { agent: journey.spec.id, target, error: failure.message })
-    const found = await settle(journey, target)
+    const { spec, signal } = journey
+    log.warn('the answer to a spawn was lost', { agent: spec.id, target, error: failure.message })
+    const found = await settle(spec.id, target, signal).catch((reason: unknown) => {
+      if (signal?.aborted) return takeBack(journey, target)
+      throw reason
+    })
+    if (typeof found !== 'string') return found
+    // Whatever the target made of the order, from here on a copy of it is superseded.
+    journey.spent = true
     if (found === 'silent') {
       note(journey, target, 'unknown', wordsOf(failure))
       journey.inDoubt = target
-    } else if (found === 'absent') note(journey, target, 'refused', 'it did not start the agent')
-    // Whatever the first target made of the order, from here on a copy of it is superseded.
-    if (typeof found === 'string') journey.epoch++
-    return typeof found === 'string' ? undefined : found
-  }
-
-  /** Finds out whether a target whose answer was lost runs the agent. */
-  const settle = async (
-    { spec, signal }: { spec: Pick<AgentSpec, 'id'>; signal: AbortSignal | undefined },
-    target: string,
-  ): Promise<Agent | 'absent' | 'silent'> => {
-    const giveUpAt = clock.monotonicMs() + limits.spawnSettleMs
-    let startingUntil = clock.monotonicMs() + limits.gitCloneTimeoutMs
-    for (;;) {
-      try {
-        const { agent } = await rpc.call(target, agentStatus, { agent: spec.id }, { timeoutMs: limits.recordTimeoutMs })
-        if (!agent) return 'absent'
-        if (agent.status !== 'starting') return agent
-        if (clock.monotonicMs() > startingUntil) return 'silent'
-      } catch {
-        if (clock.monotonicMs() > giveUpAt) return 'silent'
-        startingUntil = Math.min(startingUntil, giveUpAt)
-      }
-      await sleep(clock, limits.spawnPollMs, signal)
-    }
+    } else note(journey, target, 'refused', 'it did not start the agent')
+    return undefined
   }
 
   /** Tells the homes that the agent is to be at `target` under a new epoch, before anything starts there. */
@@ -272,6 +265,8 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
     while (decision.attempts.length < limits.placementAttemptsMax) {
       const target = await nextTarget(journey)
       if (target === null) break
+      if (journey.spent) journey.epoch++
+      journey.spent = false
       const counted = inFlight.begin(target)
       const agent = await attempt(journey, target).catch((error: unknown) => {
         counted.failed()
@@ -315,6 +310,7 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
         need,
         decision,
         epoch,
+        spent: false,
         tried: new Set(),
         asked: new Set(),
         inDoubt: undefined,
@@ -329,8 +325,9 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
   const beginAgain = async (request: SpawnRequest & { id: string }, signal?: AbortSignal): Promise<Agent> => {
     const known = await directory.find(request.id, signal)
     if (!known) return begin(request, 1, signal)
-    if (known.status === 'lost' && known.owner === peer) return begin(request, known.epoch + 1, signal)
-    if (known.status === 'starting') return untilStarted(known, signal)
+    const isGone = known.status === 'lost' || known.status === 'failed'
+    if (isGone && known.owner === peer) return begin(request, known.epoch + 1, signal)
+    if (known.status === 'starting') return untilStarted(request, known, signal)
     if (known.status === 'stopped' || known.status === 'failed')
       throw new GodelError({
         code: 'CONFLICT',
@@ -340,10 +337,15 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
     return known
   }
 
-  /** Somebody asked before, and the target is still at it. */
-  const untilStarted = async (known: Agent, signal?: AbortSignal): Promise<Agent> => {
-    const found = await settle({ spec: { id: known.id }, signal }, known.host)
+  /** Somebody asked before: the target is still at it, or it never heard of it, because the one who asked died on the way. */
+  const untilStarted = async (
+    request: SpawnRequest & { id: string },
+    known: Agent,
+    signal?: AbortSignal,
+  ): Promise<Agent> => {
+    const found = await settle(known.id, known.host, signal)
     if (typeof found !== 'string') return found
+    if (found === 'absent' && known.owner === peer) return begin(request, known.epoch + 1, signal)
     throw new GodelError({ code: 'SPAWN_IN_DOUBT', agent: known.id, node: known.hostName })
   }
 

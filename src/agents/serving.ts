@@ -1,4 +1,6 @@
 /** What this node does about agents for its peers: each request is checked against the caller's role, then handed to the host. */
+import type { Agent } from '../base/agent.ts'
+import { encode } from '../base/codec.ts'
 import { GodelError, errorWhat, toGodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import { parser } from '../base/schema.ts'
@@ -19,12 +21,14 @@ import {
   WorkspaceHeaderSchema,
 } from './methods.ts'
 
+type PageLimits = Pick<Limits, 'agentsPerPage' | 'agentBytesPerPage' | 'refusalReasonLengthMax'>
+
 interface ServingDeps {
   mesh: Pick<Mesh, 'roleOf' | 'ownAd'>
   host: Host
   admission: Admission
   ownership: Pick<Ownership, 'orphans'>
-  limits: Pick<Limits, 'agentsPerPage'>
+  limits: PageLimits
 }
 
 /** Observers list and read; they change nothing. FORBIDDEN. */
@@ -32,6 +36,23 @@ const mustAct = (mesh: Pick<Mesh, 'roleOf'>, peer: string, action: string): void
   const role = mesh.roleOf(peer)
   if (role === 'admin' || role === 'member') return
   throw new GodelError({ code: 'FORBIDDEN', action, reason: `${peer} is ${role ?? 'not a member'} here` })
+}
+
+/** Pages that fit into one answer each, since one agent may be thirty times as large as another. */
+function* inPages(agents: readonly Agent[], limits: PageLimits): Generator<Agent[]> {
+  let page: Agent[] = []
+  let bytes = 0
+  for (const agent of agents) {
+    const more = encode(agent).byteLength
+    if (page.length >= limits.agentsPerPage || (page.length > 0 && bytes + more > limits.agentBytesPerPage)) {
+      yield page
+      page = []
+      bytes = 0
+    }
+    page.push(agent)
+    bytes += more
+  }
+  if (page.length > 0) yield page
 }
 
 /** The rows of the room with their handlers. */
@@ -44,7 +65,10 @@ export const agentMethods = ({ mesh, host, admission, ownership, limits }: Servi
       return { reservation: admission.reserve(spec, epoch, peer).id, held: false }
     } catch (error) {
       const { detail } = toGodelError(error)
-      return { refusal: { code: detail.code, reason: errorWhat(detail) }, advertisement: await mesh.ownAd() }
+      return {
+        refusal: { code: detail.code, reason: errorWhat(detail).slice(0, limits.refusalReasonLengthMax) },
+        advertisement: await mesh.ownAd(),
+      }
     }
   }),
   bind(agentSpawn, (order, { peer }) => {
@@ -56,11 +80,8 @@ export const agentMethods = ({ mesh, host, admission, ownership, limits }: Servi
     return known ? { agent: known } : {}
   }),
   bind(agentList, async function* ({ unanswered }) {
-    const agents = host.list()
-    const orphans = ownership.orphans(new Set(unanswered))
-    const page = limits.agentsPerPage
-    for (let at = 0; at < Math.max(agents.length, orphans.length, 1); at += page)
-      yield { agents: agents.slice(at, at + page), orphans: orphans.slice(at, at + page) }
+    for (const agents of inPages(host.list(), limits)) yield { agents, orphans: [] }
+    for (const orphans of inPages(ownership.orphans(new Set(unanswered)), limits)) yield { agents: [], orphans }
   }),
   bind(agentKill, ({ agent, purge }, { peer }) => {
     mustAct(mesh, peer, 'killing an agent')

@@ -34,6 +34,8 @@ export interface Workspaces {
   remove(agent: string): Promise<void>
   /** The agents that have files here, half-made ones included. */
   list(): Promise<string[]>
+  /** Removes what was in the making when an earlier node ended. Only while nothing is being prepared. */
+  removeUnfinished(): Promise<void>
 }
 
 export interface WorkspacesDeps {
@@ -105,6 +107,9 @@ export const createWorkspaces = (deps: WorkspacesDeps, { dataDir }: { dataDir: s
       for (const name of await namesIn(base))
         if (name === agent || asideAgent(name) === agent) await removeTree(path.join(base, name))
       await removeTree(root)
+    },
+    async removeUnfinished() {
+      for (const name of await namesIn(base)) if (asideAgent(name)) await removeTree(path.join(base, name))
     },
     async list() {
       const names = await namesIn(base)

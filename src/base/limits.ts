@@ -44,6 +44,8 @@ export const limits = {
   dialTimeoutMs: 10_000,
   admissionTimeoutMs: 5_000,
   pendingInboundConnectionsMax: 100,
+  writeJoinedBytesMax: 16 * 1024, // up to here a copy costs less than a second write
+  windowUpdateBytes: 64 * 1024, // a quarter of the window that a stream begins with
   streamWindowBytesMax: 4 * 1024 * 1024,
   streamReadBytesMax: 5 * 1024 * 1024, // above the window, or a paused stream would be aborted
   streamWriteBytesMax: 16 * 1024 * 1024, // infinite by default
@@ -136,6 +138,7 @@ export const limits = {
   placementAttemptsMax: 8,
   reservationMs: 30_000,
   reservationsMax: 1_024,
+  refusalReasonLengthMax: 2_048,
   offloadThreshold: 0.8,
   decisionCandidatesMax: 256,
   decisionsKept: 1_000,
@@ -146,11 +149,12 @@ export const limits = {
   // Agents
   capacityDefault: 8,
   capacityMax: 10_000,
-  agentsPerPage: 16, // an agent with every label at its bound takes 12 KiB,
+  agentsPerPage: 64,
+  agentBytesPerPage: 128 * 1024, // an agent with every label at its bound takes 36 KiB
   agentHintsMax: 10_000,
   agentSearchPeersMax: 64,
   reserveTimeoutMs: 3_000,
-  spawnSettleMs: 5_000,
+  spawnSettleMs: 3_000, // a node that was killed is back within it
   spawnPollMs: 250,
   labelsMax: 32,
   labelKeyLengthMax: 63,
@@ -161,10 +165,12 @@ export const limits = {
   recordSettleMs: 500,
   sweepIntervalMs: 60_000,
   recordTimeoutMs: 3_000,
+  lookupTimeoutMs: 2_000, // for one home or host; what they say is at hand there
   recordsMax: 100_000,
   killedWorkspaceMs: 24 * 60 * 60_000,
   listTimeoutMs: 3_000,
   agentTimeoutSecondsMax: 30 * 24 * 60 * 60,
+  timerMsMax: 24 * 60 * 60_000, // a longer wait is taken up again, since timers end at 2^31 ms
 
   // Workspaces
   workspaceBytesMax: 2 * 1024 * 1024 * 1024,

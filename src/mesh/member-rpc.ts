@@ -24,8 +24,10 @@ export interface MemberRpc extends Rpc {
 }
 
 export const createMemberRpc = ({ net, view, connect, clock, limits }: MemberRpcDeps): MemberRpc => {
+  const isReached = (peer: string) => peer === net.peer || net.isAdmitted(peer)
+
   const reach = async (peer: string, { signal, timeoutMs = limits.dialTimeoutMs }: CallOptions = {}): Promise<void> => {
-    if (peer === net.peer || net.isAdmitted(peer)) return
+    if (isReached(peer)) return
     const state = view.get(peer)?.state
     if (state === 'down' || state === 'left')
       throw new GodelError({ code: 'PEER_UNREACHABLE', peer, reason: state === 'down' ? 'it is down' : 'it has left' })
@@ -47,16 +49,24 @@ export const createMemberRpc = ({ net, view, connect, clock, limits }: MemberRpc
     }
   }
 
+  /** Connecting counts: what is left of the time is for the call. */
+  const reached = async <O extends CallOptions>(peer: string, options: O | undefined): Promise<O | undefined> => {
+    const startedAtMs = clock.monotonicMs()
+    await reach(peer, options)
+    if (options?.timeoutMs === undefined) return options
+    return { ...options, timeoutMs: Math.max(1, options.timeoutMs - (clock.monotonicMs() - startedAtMs)) }
+  }
+
   return {
     reach,
     register: net.rpc.register,
     async call(peer, method, request, options) {
-      await reach(peer, options)
-      return net.rpc.call(peer, method, request, options)
+      const left = isReached(peer) ? options : await reached(peer, options)
+      return net.rpc.call(peer, method, request, left)
     },
     async *stream(peer, method, request, options) {
-      await reach(peer, options)
-      yield* net.rpc.stream(peer, method, request, options)
+      const left = isReached(peer) ? options : await reached(peer, options)
+      yield* net.rpc.stream(peer, method, request, left)
     },
   }
 }

@@ -25,8 +25,8 @@ import { openShelf, type Held } from './shelf.ts'
 
 export interface Ownership {
   /**
-   * Tells the homes of an agent where it is. Resolves once every home that can be reached has it on disk, with the number
-   * that have. STALE_EPOCH as soon as any home knows a higher epoch.
+   * Tells the homes of an agent where it is. Resolves once most of them have it on disk, or all have been tried, with the number
+   * that have. STALE_EPOCH when a home knows a higher epoch, CONFLICT when one knows that the agent has ended, FORBIDDEN.
    */
   publish(record: AgentRecord, grant: Uint8Array): Promise<number>
   /** The newest record of an agent that its homes (and this node) know; undefined when none does. */
@@ -67,18 +67,40 @@ export const startOwnership = async (deps: OwnershipDeps): Promise<Ownership> =>
     else await rpc.call(home, recordPut, sealed, { timeoutMs: limits.recordTimeoutMs })
   }
 
-  const publishSealed = async (agent: string, sealed: SealedRecord): Promise<number> => {
-    const outcomes = await Promise.allSettled(homes(agent).map((home) => put(home, sealed)))
-    const failures = outcomes.filter((outcome) => outcome.status === 'rejected').map((outcome) => outcome.reason)
-    const stale = failures.find((error) => hasCode(error, 'STALE_EPOCH', 'FORBIDDEN'))
-    if (stale) throw stale
-    for (const error of failures) log.debug('a home did not take a record', { agent, error: reasonOf(error) })
-    return outcomes.length - failures.length
+  /** A home that is silent and not yet suspected is not waited for once most have answered; any two majorities meet. */
+  const publishSealed = (agent: string, sealed: SealedRecord): Promise<number> => {
+    const chosen = homes(agent)
+    const { promise, resolve, reject } = Promise.withResolvers<number>()
+    const failures: unknown[] = []
+    let kept = 0
+    const check = (): void => {
+      if (kept > chosen.length / 2) return resolve(kept)
+      if (kept + failures.length < chosen.length) return
+      const refusal = failures.find((one) => hasCode(one, 'CONFLICT', 'FORBIDDEN'))
+      if (refusal) reject(refusal)
+      else resolve(kept)
+    }
+    for (const home of chosen)
+      put(home, sealed).then(
+        () => {
+          kept++
+          check()
+        },
+        (error: unknown) => {
+          failures.push(error)
+          log.debug('a home did not take a record', { agent, home, error: reasonOf(error) })
+          // A higher epoch outweighs everything else: whoever publishes has to stop its copy.
+          if (hasCode(error, 'STALE_EPOCH')) reject(error)
+          check()
+        },
+      )
+    check()
+    return promise
   }
 
   const ask = async (home: string, agent: string, signal?: AbortSignal): Promise<AgentRecord | undefined> => {
     if (home === peer) return shelf.get(agent)?.record
-    const options = { timeoutMs: limits.recordTimeoutMs, ...(signal && { signal }) }
+    const options = { timeoutMs: limits.lookupTimeoutMs, ...(signal && { signal }) }
     const { held } = await rpc.call(home, recordGet, { agent }, options)
     return held ? openRecord(sealer, held) : undefined
   }

@@ -17,7 +17,7 @@ export interface Held {
 export interface Shelf {
   /**
    * Keeps a record if it is newer than what is here; resolves when that is durable.
-   * STALE_EPOCH when a higher epoch is known, FORBIDDEN when the agent belongs to another owner, QUEUE_FULL at the bound.
+   * STALE_EPOCH when a higher epoch is known, CONFLICT when the agent has ended and a new epoch would bring it back, FORBIDDEN when the agent belongs to another owner, QUEUE_FULL at the bound.
    */
   put(sealed: SealedRecord): Promise<AgentRecord>
   get(agent: string): Held | undefined
@@ -58,6 +58,9 @@ export const openShelf = async (deps: {
     const overtaken = current.epoch > agent.epoch || (current.epoch === agent.epoch && current.host > agent.host)
     if (overtaken)
       throw new GodelError({ code: 'STALE_EPOCH', agent: agent.id, epoch: agent.epoch, current: current.epoch })
+    // A spawn that is still under way elsewhere must not bring back what somebody has killed, and was told is dead.
+    if (current.status === 'stopped' && agent.epoch > current.epoch)
+      throw new GodelError({ code: 'CONFLICT', what: `agent ${agent.id}`, reason: 'it has ended' })
   }
 
   return {

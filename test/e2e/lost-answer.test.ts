@@ -1,40 +1,22 @@
 /** A spawn whose answer never comes: the retry gives the same agent, or a second epoch whose first copy stops. */
-import { createServer, type Server } from 'node:http'
-import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import { spawnOver } from '../support/api.ts'
+import { callApi, spawnOver } from '../support/api.ts'
 import { createTestBed, type TestNode } from '../support/nodes.ts'
+import { startSlowGit, type SlowGit } from '../support/slow-git.ts'
 import { waitFor } from '../support/wait.ts'
 
 let bed = createTestBed()
-const servers: Server[] = []
+const servers: SlowGit[] = []
 afterEach(async () => {
-  for (const server of servers.splice(0)) {
-    server.closeAllConnections()
-    server.close()
-  }
+  for (const server of servers.splice(0)) server.close()
   await bed.dispose()
   bed = createTestBed()
 }, 30_000)
 
-/** A git server that holds every request until it is told to answer; the answer is an empty repository's. */
-const slowGit = async () => {
-  const asked = Promise.withResolvers<void>()
-  const released = Promise.withResolvers<void>()
-  const server = createServer(async (_request, response) => {
-    asked.resolve()
-    await released.promise
-    response.setHeader('content-type', 'application/x-git-upload-pack-advertisement')
-    const capabilities = `${'0'.repeat(40)} capabilities^{}\0multi_ack\n`
-    const line = (text: string) => (text.length + 4).toString(16).padStart(4, '0') + text
-    response.end(`${line('# service=git-upload-pack\n')}0000${line(capabilities)}0000`)
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  servers.push(server)
-  const { port } = server.address() as AddressInfo
-  return { url: `http://127.0.0.1:${port}/repository.git`, asked: asked.promise, release: () => released.resolve() }
+const slowGit = async (): Promise<SlowGit> => {
+  const git = await startSlowGit()
+  servers.push(git)
+  return git
 }
 
 const mesh = async (): Promise<[TestNode, TestNode, TestNode]> => {
@@ -56,7 +38,7 @@ const byName = (nodes: TestNode[], name: string) => nodes.find((node) => node.na
 test('a caller that dies before the answer finds the same agent when it asks again with the same id', async () => {
   const [caller, first] = await mesh()
   const git = await slowGit()
-  const request = { id: ID, workspace: { git: git.url }, requirements: { node: 'first' } }
+  const request = { id: ID, workspace: { git: git.url() }, requirements: { node: 'first' } }
   const lost = spawnOver(caller, request).catch(() => 'lost')
   await git.asked
   await caller.end('SIGKILL')
@@ -79,12 +61,12 @@ test('a target that falls silent is passed over with a second epoch, and its own
   const nodes = await mesh()
   const [caller] = nodes
   const git = await slowGit()
-  const request = { id: ID, workspace: { git: git.url }, requirements: { nodeLabels: { pool: 'x' } } }
+  const request = { id: ID, workspace: { git: git.url() }, requirements: { nodeLabels: { pool: 'x' } } }
   const answer = spawnOver(caller, request)
   await git.asked
   const silent = await waitFor('one target has begun', async () => {
     for (const node of nodes.slice(1)) {
-      const { body } = await import('../support/api.ts').then(({ callApi }) => callApi(node, 'GET', `/v1/agents/${ID}`))
+      const { body } = await callApi(node, 'GET', `/v1/agents/${ID}`)
       if (body.status === 'starting') return byName(nodes, body.hostName)
     }
     return false

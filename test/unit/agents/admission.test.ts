@@ -49,7 +49,7 @@ describe('the slots of a node', () => {
           const used = admission.capacity().running
           try {
             if (kind === 'reserve') held.set(agent, admission.reserve(specs[agent]!, 1, CALLER).id)
-            if (kind === 'take') admission.take(held.get(agent) ?? 'rs_none', CALLER)
+            if (kind === 'take') admission.take(held.get(agent) ?? 'rs_none', CALLER, specs[agent]!.id)
             if (kind === 'release') admission.release(specs[agent]!.id)
             if (kind === 'lapse') await clock.advance(limits.reservationMs)
           } catch (error) {
@@ -89,14 +89,26 @@ describe('the slots of a node', () => {
     await clock.advance(1)
     expect(changes()).toBe(before + 1)
     expect(admission.capacity().running).toBe(1)
-    expect(() => admission.take(lapsing.id, CALLER)).toThrow(expect.objectContaining({ code: 'RESERVATION_EXPIRED' }))
-    expect(admission.take(kept.id, CALLER)).toMatchObject({ id: kept.id })
+    expect(() => admission.take(lapsing.id, CALLER, lapsing.agent)).toThrow(
+      expect.objectContaining({ code: 'RESERVATION_EXPIRED' }),
+    )
+    expect(admission.take(kept.id, CALLER, kept.agent)).toMatchObject({ id: kept.id })
   })
 
   test("another node's reservation cannot be taken", () => {
     const { admission } = admissionOf(1)
-    const { id } = admission.reserve(spec(), 1, CALLER)
-    expect(() => admission.take(id, SELF)).toThrow(expect.objectContaining({ code: 'RESERVATION_EXPIRED' }))
+    const { id, agent } = admission.reserve(spec(), 1, CALLER)
+    expect(() => admission.take(id, SELF, agent)).toThrow(expect.objectContaining({ code: 'RESERVATION_EXPIRED' }))
+  })
+
+  test('a reservation for one agent gives no slot to another', () => {
+    const { admission } = admissionOf(1)
+    const { id, agent } = admission.reserve(spec(), 1, CALLER)
+    const another = () => admission.take(id, CALLER, spec().id)
+    expect(another).toThrow(expect.objectContaining({ code: 'RESERVATION_EXPIRED' }))
+    admission.take(id, CALLER, agent)
+    admission.release(agent)
+    expect(admission.capacity().running).toBe(0)
   })
 })
 

@@ -1,5 +1,5 @@
 /** The agents of one node, on a real store and real directories; the homes and the owner's grant are scripted. */
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -40,6 +40,7 @@ let store: Store
 let clock: FakeClock
 let published: { epoch: number; status: string }[]
 let currentEpoch: number
+let delayed: Promise<void> | undefined
 let granted: { owner: string; epoch: number } | undefined
 
 beforeEach(async () => {
@@ -49,6 +50,7 @@ beforeEach(async () => {
   published = []
   currentEpoch = 0
   granted = undefined
+  delayed = undefined
 })
 afterEach(() => rm(dataDir, { recursive: true, force: true }))
 
@@ -79,6 +81,7 @@ const open = async (slots = 2) => {
     traits,
     isolation: 'none',
     publish: async ({ agent }) => {
+      await delayed
       if (agent.epoch < currentEpoch)
         throw new GodelError({ code: 'STALE_EPOCH', agent: agent.id, epoch: agent.epoch, current: currentEpoch })
       published.push({ epoch: agent.epoch, status: agent.status })
@@ -159,6 +162,18 @@ describe('an agent that was started', () => {
     expect(admission.capacity().running).toBe(0)
   })
 
+  test('of thirty days lives that long, though no timer does', async () => {
+    const { host } = await (async () => {
+      const opened = await open()
+      await start(opened, { timeoutSeconds: 30 * 24 * 60 * 60 })
+      return opened
+    })()
+    for (let day = 0; day < 29; day++) await clock.advance(24 * 60 * 60_000)
+    expect(host.get(ID)!.status).toBe('idle')
+    await clock.advance(24 * 60 * 60_000)
+    await waitFor('it has ended', () => host.get(ID)!.status === 'stopped')
+  })
+
   test('stops when its homes know a higher epoch', async () => {
     const { host, admission } = await (async () => {
       const opened = await open()
@@ -170,6 +185,63 @@ describe('an agent that was started', () => {
     expect(host.get(ID)).toMatchObject({ status: 'stopped', reason: 'superseded by epoch 2' })
     expect(admission.capacity().running).toBe(0)
   })
+})
+
+describe('an agent that ended here without anybody wanting it to end', () => {
+  const startAnew = ({ host, admission }: Opened, epoch: number) => {
+    const spec = specWith({ owner: OWNER })
+    const reservation = admission.reserve(spec, epoch, OWNER).id
+    return host.start({ spec, epoch, grant: Uint8Array.of(epoch), reservation, staged: false, from: OWNER })
+  }
+
+  test('comes back under a higher epoch after it was superseded', async () => {
+    const opened = await open()
+    await start(opened)
+    currentEpoch = 2
+    await opened.host.publishAll()
+    const again = await open()
+    await expect(startAnew(again, 1)).rejects.toMatchObject({ code: 'CONFLICT' })
+    expect(await startAnew(again, 3)).toMatchObject({ status: 'idle', epoch: 3 })
+    expect(again.admission.capacity().running).toBe(1)
+  })
+
+  test('does not come back under any epoch once it was killed', async () => {
+    const opened = await open()
+    await start(opened)
+    await opened.host.kill(ID, { purge: false })
+    await expect(startAnew(opened, 9)).rejects.toMatchObject({ code: 'CONFLICT' })
+  })
+
+  test('and whose files were half made leaves none of them to the next start of the node', async () => {
+    const half = join(dataDir, 'agents', `.new-${ID}.0192`)
+    await mkdir(half, { recursive: true })
+    const opened = await open()
+    await start(opened)
+    expect(await workspaceFiles(opened.host)).toEqual([ID])
+  })
+})
+
+test('a copy whose epoch was raised is not ended by what the homes say of its former one', async () => {
+  const opened = await open()
+  await start(opened)
+  const told = Promise.withResolvers<void>()
+  delayed = told.promise
+  currentEpoch = 2
+  const telling = opened.host.publishAll()
+  delayed = undefined
+  await start(opened, { epoch: 2 })
+  told.resolve()
+  await telling
+  expect(opened.host.get(ID)).toMatchObject({ status: 'idle', epoch: 2 })
+})
+
+test('a kill that follows a start at once ends what was started', async () => {
+  const opened = await open()
+  const [started, killed] = await Promise.allSettled([start(opened), opened.host.kill(ID, { purge: true })])
+  expect(killed).toMatchObject({ value: { status: 'stopped' } })
+  expect(started).toMatchObject({ reason: { code: 'AGENT_NOT_RUNNING' } })
+  expect(opened.admission.capacity().running).toBe(0)
+  expect(await workspaceFiles(opened.host)).toEqual([])
 })
 
 describe('an agent that was killed', () => {

@@ -25,7 +25,10 @@ type Script = Record<string, Record<string, Reply[]>>
 const placed = { reservation: 'rs_1', held: false }
 const refused = (code: string) => ({ refusal: { code, reason: `it said ${code}` }, advertisement: new Uint8Array(1) })
 
-const meshOf = (script: Script, fields: { known?: Agent; full?: string[]; fresh?: Record<string, number> } = {}) => {
+const meshOf = (
+  script: Script,
+  fields: { known?: Agent; full?: string[]; down?: string[]; fresh?: Record<string, number> } = {},
+) => {
   const clock = createFakeClock()
   const candidates = createCandidates()
   const calls: string[] = []
@@ -69,7 +72,11 @@ const meshOf = (script: Script, fields: { known?: Agent; full?: string[]; fresh?
       return reply
     },
   }
-  const view = { get: (peer: string) => candidates.get(peer) && { ad: { name: peer.at(-1)!, isolation: 'bwrap' } } }
+  const stateOf = (peer: string) => (fields.down?.includes(peer.at(-1)!) ? 'down' : 'alive')
+  const view = {
+    get: (peer: string) =>
+      candidates.get(peer) && { state: stateOf(peer), ad: { name: peer.at(-1)!, isolation: 'bwrap' } },
+  }
   const decisions = createDecisions({ kept: 10 })
   const placement = createPlacement({
     peer: caller.peer,
@@ -175,6 +182,58 @@ describe('a spawn', () => {
     ])
   })
 
+  test('does not wait for a silent target that the realm holds for dead', async () => {
+    const { placement, calls } = meshOf(
+      {
+        A: { 'agent.reserve': [placed], 'agent.spawn': [lost], 'agent.status': [silent] },
+        B: { 'agent.reserve': [placed], 'agent.spawn': [running('B', 2)] },
+      },
+      { down: ['A'] },
+    )
+    expect(await placement.spawn({})).toMatchObject({ hostName: 'B', epoch: 2 })
+    expect(calls.filter((call) => call === 'A agent.status')).toHaveLength(1)
+  })
+
+  test.each(['INTERNAL', 'STORE_FAILED'] as const)('takes %s for a lost answer, since a copy may run', async (code) => {
+    const failure = { code, path: 'store', reason: 'it broke' } as ErrorDetail
+    const { placement, published } = meshOf({
+      A: { 'agent.reserve': [placed], 'agent.spawn': [failure], 'agent.status': [{}] },
+      B: { 'agent.reserve': [placed], 'agent.spawn': [running('B', 2)] },
+    })
+    expect(await placement.spawn({})).toMatchObject({ hostName: 'B', epoch: 2 })
+    expect(published).toEqual([2])
+  })
+
+  test('whose target failed to start it goes on under the next epoch', async () => {
+    const failed = { ...running('A'), status: 'failed' }
+    const { placement } = meshOf({
+      A: { 'agent.reserve': [placed], 'agent.spawn': [lost], 'agent.status': [{ agent: failed }] },
+      B: { 'agent.reserve': [placed], 'agent.spawn': [running('B', 2)] },
+    })
+    expect(await placement.spawn({})).toMatchObject({ hostName: 'B', epoch: 2, status: 'idle' })
+  })
+
+  test('that somebody ended while its answer was lost is not started elsewhere', async () => {
+    const ended = { ...running('A'), status: 'stopped' }
+    const { placement, calls } = meshOf({
+      A: { 'agent.reserve': [placed], 'agent.spawn': [lost], 'agent.status': [{ agent: ended }] },
+      B: {},
+    })
+    await expect(placement.spawn({})).rejects.toMatchObject({ code: 'AGENT_NOT_RUNNING' })
+    expect(calls.some((call) => call.startsWith('B'))).toBe(false)
+  })
+
+  test('gives each target that the homes were told of an epoch of its own', async () => {
+    const full: ErrorDetail = { code: 'RESERVATION_EXPIRED', reservation: 'rs_1' }
+    const { placement, published } = meshOf({
+      A: { 'agent.reserve': [placed], 'agent.spawn': [lost], 'agent.status': [{}] },
+      B: { 'agent.reserve': [placed], 'agent.spawn': [full] },
+      C: { 'agent.reserve': [placed], 'agent.spawn': [running('C', 3)] },
+    })
+    expect(await placement.spawn({})).toMatchObject({ hostName: 'C', epoch: 3 })
+    expect(published).toEqual([2, 3])
+  })
+
   test('that nobody else can take is in doubt when the answer was lost and the target is silent', async () => {
     const { placement, clock } = meshOf({
       A: { 'agent.reserve': [placed], 'agent.spawn': [lost], 'agent.status': [silent] },
@@ -218,6 +277,20 @@ describe('a spawn of an id that was used', () => {
   test('and has ended is a conflict', async () => {
     const { placement } = meshOf({ A: {} }, { known: { ...running('A'), status: 'stopped' } })
     await expect(placement.spawn({ id: ID })).rejects.toMatchObject({ code: 'CONFLICT' })
+  })
+
+  test.each([
+    ['that failed there', 'failed', undefined],
+    ['of which the target never heard, since its caller died', 'starting', {}],
+  ] as const)('%s starts anew under the next epoch', async (_what, status, said) => {
+    const { placement } = meshOf(
+      {
+        A: { 'agent.status': [said] },
+        B: { 'agent.reserve': [placed], 'agent.spawn': [running('B', 3)] },
+      },
+      { known: { ...running('A', 2), status }, full: ['A'] },
+    )
+    expect(await placement.spawn({ id: ID })).toMatchObject({ hostName: 'B', epoch: 3 })
   })
 
   test('and whose host is lost starts anew under the next epoch, which the homes hear first', async () => {

@@ -116,6 +116,15 @@ describe('a home', () => {
     })
   })
 
+  test('refuses to bring back under a new epoch what has ended', async () => {
+    const { shelf } = await open()
+    const ended = recordOf({ version: 2 })
+    ended.agent.status = 'stopped'
+    await shelf.put(await sealed(ended))
+    await expect(shelf.put(await sealed(recordOf({ epoch: 2 })))).rejects.toMatchObject({ code: 'CONFLICT' })
+    expect(shelf.get(ID)!.record).toEqual(ended)
+  })
+
   test('refuses to hand an agent to another owner, whatever the epoch', async () => {
     const { shelf } = await open()
     await shelf.put(await sealed(recordOf()))
