@@ -58,30 +58,37 @@ interface Admitted {
 export const startTrust = (deps: TrustDeps): Trust => {
   const { net, member, certificates, clock, log, refusals, limits } = deps
   const admitted = new Map<string, Admitted>()
-  const waiting = new Map<string, Timer>()
+  const waiting = new Map<string, { timer: Timer; atMs: number }>()
   const underWay = new Map<string, Promise<void>>()
   const listeners = new Set<(peer: string, direction: Direction) => void>()
+  let closed = false
 
   const stopWaiting = (peer: string): void => {
-    waiting.get(peer)?.cancel()
+    waiting.get(peer)?.timer.cancel()
     waiting.delete(peer)
   }
 
   const refuse = (peer: string, error: unknown): void => {
     refusals.note('refused a connection', peer, error)
-    net.disconnect(peer).catch((cause: unknown) => log.debug('a disconnect failed', { peer, error: reasonOf(cause) }))
+    net.disconnect(peer).then(
+      // It may have opened another meanwhile, of which nobody is told, since the peer was connected all the time.
+      () => net.isConnected(peer) && expectWithin(peer, limits.refusedCloseMs),
+      (cause: unknown) => log.debug('a disconnect failed', { peer, error: reasonOf(cause) }),
+    )
   }
 
-  /** Closes the connection unless the peer is admitted by then. */
+  /** Closes the connection unless the peer is admitted by then. What stands is only brought forward: asking again wins no time. */
   const expectWithin = (peer: string, delayMs: number): void => {
+    const atMs = clock.monotonicMs() + delayMs
+    const stands = waiting.get(peer)?.atMs ?? Infinity
+    if (closed || net.isAdmitted(peer) || stands <= atMs) return
     stopWaiting(peer)
-    if (net.isAdmitted(peer)) return
     const late = () => {
       waiting.delete(peer)
       if (net.isAdmitted(peer) || !net.isConnected(peer)) return
       refuse(peer, new GodelError({ code: 'NOT_A_MEMBER', peer, reason: 'it has shown no certificate in time' }))
     }
-    waiting.set(peer, clock.after(delayMs, late))
+    waiting.set(peer, { timer: clock.after(delayMs, late), atMs })
   }
 
   /** A newer document may be what makes the other's certificate good, so it is asked for before judging. */
@@ -196,7 +203,10 @@ export const startTrust = (deps: TrustDeps): Trust => {
       if (known && membership.expiresAtMs > known.membership.expiresAtMs)
         admitted.set(membership.peer, { certificate, membership })
     },
-    extend: (peer) => expectWithin(peer, limits.admissionTimeoutMs),
+    extend(peer) {
+      stopWaiting(peer)
+      expectWithin(peer, limits.admissionTimeoutMs)
+    },
     async sweep() {
       for (const [peer, { certificate }] of [...admitted]) {
         if (certificates.peek(certificate)) continue
@@ -214,9 +224,10 @@ export const startTrust = (deps: TrustDeps): Trust => {
       return () => void listeners.delete(fn)
     },
     close() {
+      closed = true
       offConnected()
       offDisconnected()
-      for (const timer of waiting.values()) timer.cancel()
+      for (const { timer } of waiting.values()) timer.cancel()
       waiting.clear()
     },
   }

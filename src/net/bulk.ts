@@ -158,14 +158,14 @@ export const createBulk = (deps: BulkDeps): BulkHost => {
 
   const receive = async (stream: Stream, peer: string, signal: AbortSignal, idle: ReturnType<typeof watchIdle>) => {
     const duplex = bulkDuplex(stream, limits.bulkBufferBytes, idle.progress)
-    const reader = createBulkReader(duplex.source, () => lostTo(peer))
+    const reader = createBulkReader(typed(peer, duplex.source), () => lostTo(peer))
     const handled = async (): Promise<Uint8Array> => {
       try {
         const [purpose, header] = parseOpening(await reader.frame(limits.bulkHeaderBytesMax))
         const handler = handlers.get(purpose)
         if (handler === undefined)
           throw new GodelError({ code: 'UNSUPPORTED', what: `bulk ${purpose}`, reason: 'no handler' })
-        const answer = await handler(peer, header, typed(peer, reader.data(limits.bulkFrameBytes)), signal)
+        const answer = await handler(peer, header, reader.data(limits.bulkFrameBytes), signal)
         return status(1, encodeBounded(answer ?? null, `the answer of bulk ${purpose}`, limits.bulkHeaderBytesMax))
       } catch (error) {
         if (!(error instanceof GodelError)) log.error('a bulk handler failed', { peer, reason: reasonOf(error) })
@@ -177,6 +177,7 @@ export const createBulk = (deps: BulkDeps): BulkHost => {
     }, duplex.sink)
   }
 
+  /** What breaks off is lost, and no fault of whoever reads it. */
   const typed = async function* (peer: string, data: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     try {
       yield* data

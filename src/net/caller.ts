@@ -147,22 +147,23 @@ export const createCaller = (deps: CallerDeps): Caller => {
     onFrame(kind, id, body) {
       const call = pending.get(id)
       if (call === undefined) return // it was given up here, and the answer was on its way
+      // A violation comes before `finish`: the session's end fails the calls that are still pending.
       switch (kind) {
         case Kind.response:
           if (call.inbox !== undefined) return deps.violation('a response to a stream')
           finish(call)
           return call.response(body)
         case Kind.error:
-          finish(call)
           if (body.byteLength > limits.rpcErrorBytesMax) deps.violation('an error beyond its bound')
+          finish(call)
           return call.fail(decodeError(body, peer), false)
         case Kind.item:
           if (call.inbox === undefined) return deps.violation('an item for a unary call')
           if (!call.inbox.push(body)) deps.violation('items beyond the credit')
           return
         case Kind.end:
-          finish(call)
           if (call.inbox === undefined) return deps.violation('the end of a stream for a unary call')
+          finish(call)
           return call.inbox.end()
         case Kind.calleeCredit:
           return call.sender?.credit(readCredit(body))

@@ -27,6 +27,8 @@ export const Kind = {
 export const frameHeaderBytes = 9
 const requestFixedBytes = 12
 const lengthBytes = 4
+/** Pieces of a frame above this are kept as they came. */
+const pieceBytes = 4096
 
 /** Flags of a request. */
 export const streamFlag = 1
@@ -113,6 +115,15 @@ export const createFrameReader = (
   let heldBytes = 0
   let needed = lengthBytes
 
+  /** Puts small pieces together, two of a size at a time: a frame that comes byte by byte costs no more than it holds. */
+  const thin = () => {
+    for (let last = held.length - 1; last > 0; last--) {
+      const [left, right] = [held[last - 1]!, held[last]!]
+      if (left.length > right.length || left.length + right.length > pieceBytes) return
+      held.splice(last - 1, 2, Buffer.concat([left, right]))
+    }
+  }
+
   const hold = (rest: Buffer, need: number) => {
     held = rest.length === 0 ? [] : [rest]
     heldBytes = rest.length
@@ -125,7 +136,7 @@ export const createFrameReader = (
       if (heldBytes > 0) {
         held.push(data)
         heldBytes += data.length
-        if (heldBytes < needed) return
+        if (heldBytes < needed) return thin()
         data = Buffer.concat(held, heldBytes)
       }
       let at = 0

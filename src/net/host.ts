@@ -12,6 +12,7 @@ import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
 import { GodelError, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
+import { inOneWrite, withFewWindowUpdates } from './lean-writes.ts'
 import { noiseCrypto } from './noise-crypto.ts'
 
 export interface HostOptions {
@@ -42,23 +43,22 @@ const silentLogger: ComponentLogger = { forComponent: () => silent }
 /** Creates and starts the host. INVALID_ARGUMENT for an address that cannot be listened on. */
 export const startHost = async (options: HostOptions): Promise<Libp2p> => {
   const { limits } = options
+  const muxer = yamux({
+    maxInboundStreams: 2 * limits.inboundStreamsPerProtocol,
+    streamOptions: {
+      maxStreamWindowSize: limits.streamWindowBytesMax,
+      maxReadBufferLength: limits.streamReadBytesMax,
+      maxWriteBufferLength: limits.streamWriteBytesMax,
+    },
+  })
   const host = await createLibp2p({
     privateKey: options.privateKey,
     start: false,
     logger: silentLogger,
     addresses: { listen: [...options.listen] },
     transports: [tcp({ outboundSocketInactivityTimeout: 0, inboundSocketInactivityTimeout: 0 })],
-    connectionEncrypters: [noise({ crypto: noiseCrypto })],
-    streamMuxers: [
-      yamux({
-        maxInboundStreams: 2 * limits.inboundStreamsPerProtocol,
-        streamOptions: {
-          maxStreamWindowSize: limits.streamWindowBytesMax,
-          maxReadBufferLength: limits.streamReadBytesMax,
-          maxWriteBufferLength: limits.streamWriteBytesMax,
-        },
-      }),
-    ],
+    connectionEncrypters: [(components) => inOneWrite(noise({ crypto: noiseCrypto })(components), limits)],
+    streamMuxers: [() => withFewWindowUpdates(muxer(), limits)],
     connectionManager: {
       maxConnections: limits.connectionsMax,
       inboundConnectionThreshold: limits.inboundConnectionsPerSecond,

@@ -22,7 +22,7 @@ const tokenFor = (uses: number, change: Partial<JoinToken> = {}): JoinToken => (
   ...change,
 })
 
-const outcomes = async (redemptions: Promise<void>[]) =>
+const outcomes = async (redemptions: Promise<unknown>[]) =>
   (await Promise.allSettled(redemptions)).map((result) =>
     result.status === 'fulfilled' ? 'in' : (result.reason as { code: string }).code,
   )

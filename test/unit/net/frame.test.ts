@@ -9,6 +9,7 @@ import {
   writeRequest,
   frameHeaderBytes,
 } from '../../../src/net/frame.ts'
+import { heldBytes } from './nets.ts'
 
 interface Frame {
   kind: number
@@ -55,6 +56,18 @@ describe('frames', () => {
     const reader = createFrameReader(1_000, () => {})
     expect(() => reader.push(Buffer.from([0, 0, 0x04, 0]))).toThrow(expect.objectContaining({ code: 'TOO_LARGE' }))
     expect(() => createFrameReader(1_000, () => {}).push(Buffer.from([0, 0, 0, 1, 1]))).toThrow(GodelError)
+  })
+
+  it('that come byte by byte cost little more than they hold', () => {
+    const bytes = frameOf({ kind: 1, call: 7, body: new Uint8Array(200_000).fill(5) })
+    const seen: number[] = []
+    const reader = createFrameReader(1_000_000, (_kind, _call, body) => seen.push(body.length, body.at(-1)!))
+    const before = heldBytes()
+    // Each byte in a chunk of its own size, as it is when it has a frame of the muxer to itself.
+    for (const byte of bytes.subarray(0, -1)) reader.push(new Uint8Array(Buffer.alloc(13, byte).buffer, 12, 1))
+    expect(heldBytes() - before).toBeLessThan(8_000_000)
+    reader.push(bytes.subarray(-1))
+    expect(seen).toEqual([200_000, 5])
   })
 
   it('of random bytes end in frames or a typed error', () => {

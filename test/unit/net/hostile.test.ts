@@ -191,6 +191,21 @@ describe('a hostile peer', () => {
     expect(heldBytes() - before).toBeLessThan(32 * 1024 * 1024)
   })
 
+  it.each([
+    ['the end of a stream', frame(Kind.end, 1, Buffer.alloc(0))],
+    ['an error beyond its bound', frame(Kind.error, 1, Buffer.alloc(20_000))],
+    ['an item', frame(Kind.item, 1, msgpack({ n: 1 }))],
+  ])('that answers a call with %s fails the call and loses its connection', async (_what, bytes) => {
+    const net = await serve()
+    const host = await rogue(net)
+    await host.handle('/godel/rpc/1', (stream) => stream.addEventListener('message', () => void stream.send(bytes)))
+    const peer = host.peerId.toString()
+    await expect(net.rpc.call(peer, open, { n: 1 }, { timeoutMs: 5_000 })).rejects.toMatchObject({
+      code: 'STREAM_LOST',
+    })
+    await until(() => !net.isConnected(peer))
+  })
+
   it('that is no member has its bulk streams refused', async () => {
     const net = await serve()
     const stream = await openStream(await rogue(net), net, '/godel/bulk/1')
