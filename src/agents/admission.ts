@@ -34,6 +34,8 @@ export interface Admission {
   take(reservation: string, from: string, agent: string): Reservation
   /** Counts an agent that is there already, as after a restart; may exceed the capacity. */
   occupy(agent: string): void
+  /** Gives a reservation of `from` back, if it is still held. */
+  cancel(reservation: string, from: string): void
   isReserved(agent: string): boolean
   /** Gives a slot back, whether it was reserved or taken. */
   release(agent: string): void
@@ -126,6 +128,10 @@ export const createAdmission = (deps: AdmissionDeps, options: { slots: number })
     occupy(agent) {
       taken.add(agent)
       onChange()
+    },
+    cancel(id, from) {
+      for (const { reservation } of reserved.values())
+        if (reservation.id === id && reservation.from === from && drop(reservation.agent)) return onChange()
     },
     isReserved: (agent) => reserved.has(agent),
     release(agent) {

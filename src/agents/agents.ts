@@ -2,7 +2,7 @@
  * Room agents: agents on this node, and agents anywhere in the realm as if they were here.
  *
  * agents.ts      the service that the API offers, put together (this file); the caller never says where an agent is
- * placement.ts   spawn from the caller's side: route, reserve, start, next candidate; lost answers in settle.ts; need-of.ts in-flight.ts
+ * placement.ts   spawn from the caller's side: route, reserve, start, next candidate; lost answers in settle.ts; need-of.ts
  * decisions.ts   the record of every placement
  * directory.ts   finding and listing agents across the realm
  * serving.ts     what this node does for its peers; methods.ts has the rows
@@ -29,7 +29,6 @@ import type { Admission } from './admission.ts'
 import { createDecisions, type Decisions } from './decisions.ts'
 import { createDirectory, type AgentFilter, type Unanswered } from './directory.ts'
 import type { Host } from './host.ts'
-import { createInFlight } from './in-flight.ts'
 import { agentExec, agentKill, WORKSPACE_BULK } from './methods.ts'
 import { createPlacement } from './placement.ts'
 import { agentMethods, serveWorkspaces } from './serving.ts'
@@ -58,7 +57,6 @@ export interface Agents {
   explain(request: SpawnRequest): Decision
   readonly decisions: Pick<Decisions, 'recent' | 'follow'>
   readonly methods: readonly BoundMethod[]
-  close(): void
 }
 
 interface AgentsDeps {
@@ -81,7 +79,6 @@ export const createAgents = (deps: AgentsDeps): Agents => {
   const { view, rpc } = mesh
   const directory = createDirectory({ rpc, view, ownership, clock, limits })
   const decisions = createDecisions({ kept: limits.decisionsKept })
-  const inFlight = createInFlight({ peer, candidates, view, clock, limits })
 
   const sendFiles = async (
     target: string,
@@ -101,7 +98,6 @@ export const createAgents = (deps: AgentsDeps): Agents => {
     peer,
     mesh,
     candidates,
-    inFlight,
     rpc,
     sealer: net,
     ownership,
@@ -134,9 +130,17 @@ export const createAgents = (deps: AgentsDeps): Agents => {
 
   return {
     async spawn(request, signal) {
-      const agent = await placement.spawn(request, signal)
-      if (request.workspace && 'upload' in request.workspace) await uploads.remove(request.workspace.upload)
-      return agent
+      const upload = request.workspace && 'upload' in request.workspace ? request.workspace.upload : undefined
+      let inDoubt = false
+      try {
+        return await placement.spawn(request, signal)
+      } catch (error) {
+        inDoubt = hasCode(error, 'SPAWN_IN_DOUBT')
+        throw error
+      } finally {
+        // What is in doubt will be asked for again, with the same files.
+        if (upload !== undefined && !inDoubt) await uploads.remove(upload)
+      }
     },
     list: directory.list,
     get: (id) => directory.get(id),
@@ -173,7 +177,6 @@ export const createAgents = (deps: AgentsDeps): Agents => {
     explain: placement.explain,
     decisions,
     methods: agentMethods({ mesh, host, admission, ownership, limits }),
-    close: () => inFlight.close(),
   }
 }
 

@@ -292,9 +292,12 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
   for (const entry of readShelvedAgents(store, log)) {
     agents.set(entry.agent.id, entry)
     if (entry.agent.status === 'starting') await save(entry, 'failed', 'the node ended before its files were in place')
-    if (!isLive(agents.get(entry.agent.id)!.agent.status)) continue
+    if (!isLive(find(entry.agent.id).agent.status)) continue
+    // The node may bear another name since.
+    if (entry.agent.hostName !== traits.name)
+      await save({ ...entry, agent: { ...entry.agent, hostName: traits.name } }, entry.agent.status)
     admission.occupy(entry.agent.id)
-    watchLife(entry)
+    watchLife(find(entry.agent.id))
   }
 
   return {

@@ -7,14 +7,18 @@ import { Bytes, Count } from '../base/schema.ts'
 import { streaming, unary } from '../net/method.ts'
 
 /**
- * Holds a slot for an agent. `held` says that the agent runs here already. A refusal is an answer and not an error, because it
- * brings the fresh advertisement of the node that refused.
+ * Holds a slot for an agent. `held` says that the agent runs here already. A refusal is an answer and not an error, because
+ * either answer brings the fresh advertisement of the node, which counts what it has just promised.
  */
 export const agentReserve = unary({
   name: 'agent.reserve',
   request: Type.Object({ spec: AgentSpecSchema, epoch: Count(2 ** 40) }),
   response: Type.Union([
-    Type.Object({ reservation: Type.String({ maxLength: 64 }), held: Type.Boolean() }),
+    Type.Object({
+      reservation: Type.String({ maxLength: 64 }),
+      held: Type.Boolean(),
+      advertisement: Bytes(4 * 1024),
+    }),
     Type.Object({
       refusal: Type.Object({
         code: Type.String({ maxLength: 64 }),
@@ -23,6 +27,13 @@ export const agentReserve = unary({
       advertisement: Bytes(4 * 1024),
     }),
   ]),
+})
+
+/** Gives a slot back that was held for the caller and is not wanted any more. Without such a slot nothing happens. */
+export const agentRelease = unary({
+  name: 'agent.release',
+  request: Type.Object({ reservation: Type.String({ maxLength: 64 }) }),
+  response: Type.Object({}),
 })
 
 /** Starts an agent on a held slot; answers once it is durable and its files are there. Repeating it changes nothing. */

@@ -27,8 +27,7 @@ import type { Candidates } from '../routing/candidates.ts'
 import { describeNeed, explainRoute, route, type RoutePolicy } from '../routing/route.ts'
 import type { Decisions } from './decisions.ts'
 import type { Directory } from './directory.ts'
-import { agentKill, agentReserve, agentSpawn } from './methods.ts'
-import type { InFlight } from './in-flight.ts'
+import { agentKill, agentRelease, agentReserve, agentSpawn } from './methods.ts'
 import { needOf, specOf } from './need-of.ts'
 import { createSettle, meaningOf } from './settle.ts'
 
@@ -46,7 +45,6 @@ interface PlacementDeps {
   peer: string
   mesh: Pick<Mesh, 'view' | 'acceptAd' | 'refresh' | 'realm'>
   candidates: Candidates
-  inFlight: InFlight
   rpc: Rpc
   sealer: Sealer
   ownership: Pick<Ownership, 'publish'>
@@ -76,7 +74,7 @@ interface Journey {
 }
 
 export const createPlacement = (deps: PlacementDeps): Placement => {
-  const { peer, mesh, candidates, inFlight, rpc, sealer, ownership, directory, decisions, clock, log, limits } = deps
+  const { peer, mesh, candidates, rpc, sealer, ownership, directory, decisions, clock, log, limits } = deps
   const underWay = new Map<string, Promise<Agent>>()
   const settle = createSettle({ rpc, view: mesh.view, clock, limits })
   const nameOf = (target: string) => mesh.view.get(target)?.ad.name ?? target
@@ -151,13 +149,14 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
         { spec, epoch },
         callOptions(journey, limits.reserveTimeoutMs),
       )
+      if (target !== peer)
+        await mesh
+          .acceptAd(answer.advertisement, 0)
+          .catch((error: unknown) => log.debug('an answer brought a bad ad', { target, error: String(error) }))
       if ('reservation' in answer) return answer
       note(journey, target, 'refused', `${answer.refusal.code}: ${answer.refusal.reason}`)
       if (answer.refusal.code === 'FORBIDDEN')
         throw new GodelError({ code: 'FORBIDDEN', action: 'spawning an agent', reason: answer.refusal.reason })
-      await mesh
-        .acceptAd(answer.advertisement, 0)
-        .catch((error: unknown) => log.debug('a refusal brought a bad ad', { target, error: String(error) }))
     } catch (error) {
       signal?.throwIfAborted()
       if (hasCode(error, 'FORBIDDEN', 'CANCELLED')) throw error
@@ -255,9 +254,31 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
     log.info('epoch raised', { agent: spec.id, epoch, target, homes })
   }
 
+  /** Nobody else is kept waiting for a slot that this spawn has given up; where that cannot be told, it lapses by itself. */
+  const giveBack = (target: string, reservation: string): void => {
+    rpc
+      .call(target, agentRelease, { reservation }, { timeoutMs: limits.recordTimeoutMs })
+      .catch((error: unknown) => log.debug('a slot was not given back', { target, error: String(error) }))
+  }
+
   const attempt = async (journey: Journey, target: string): Promise<Agent | undefined> => {
-    const held = await reserve(journey, target)
-    return held && start(journey, target, held)
+    const { attempts } = journey.decision
+    const before = attempts.length
+    // Until its answer counts it, a placement that is under way counts as load of its target, so that a burst does not herd.
+    if (target !== peer) candidates.placed(target)
+    const held = await reserve(journey, target).finally(() => {
+      if (target !== peer) candidates.settled(target)
+    })
+    if (!held) return undefined
+    try {
+      const agent = await start(journey, target, held)
+      if (!agent) giveBack(target, held.reservation)
+      return agent
+    } catch (error) {
+      giveBack(target, held.reservation)
+      if (attempts.length === before) note(journey, target, 'refused', wordsOf(error))
+      throw error
+    }
   }
 
   const place = async (journey: Journey): Promise<Agent> => {
@@ -267,14 +288,8 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
       if (target === null) break
       if (journey.spent) journey.epoch++
       journey.spent = false
-      const counted = inFlight.begin(target)
-      const agent = await attempt(journey, target).catch((error: unknown) => {
-        counted.failed()
-        throw error
-      })
-      if (agent === undefined) counted.failed()
-      else {
-        counted.placed()
+      const agent = await attempt(journey, target)
+      if (agent) {
         decision.pick = target
         note({ ...journey, epoch: agent.epoch }, target, 'placed')
         directory.seen(agent)
@@ -284,7 +299,6 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
     }
     if (journey.inDoubt !== undefined)
       throw new GodelError({ code: 'SPAWN_IN_DOUBT', agent: spec.id, node: nameOf(journey.inDoubt) })
-    decision.pick = null
     const considered = rejected(
       explainRoute(journey.need, candidates, policy(new Set()), clock.monotonicMs()).considered,
       decision.attempts,
@@ -316,6 +330,9 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
         inDoubt: undefined,
         signal,
       })
+    } catch (error) {
+      decision.pick = null
+      throw error
     } finally {
       decisions.add(decision)
     }

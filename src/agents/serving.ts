@@ -1,5 +1,5 @@
 /** What this node does about agents for its peers: each request is checked against the caller's role, then handed to the host. */
-import type { Agent } from '../base/agent.ts'
+import { isLive, type Agent } from '../base/agent.ts'
 import { encode } from '../base/codec.ts'
 import { GodelError, errorWhat, toGodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
@@ -14,6 +14,7 @@ import {
   agentExec,
   agentKill,
   agentList,
+  agentRelease,
   agentReserve,
   agentSpawn,
   agentStatus,
@@ -61,8 +62,9 @@ export const agentMethods = ({ mesh, host, admission, ownership, limits }: Servi
     try {
       mustAct(mesh, peer, 'spawning an agent')
       const known = host.get(spec.id)
-      if (known && known.status !== 'stopped' && known.status !== 'failed') return { reservation: 'held', held: true }
-      return { reservation: admission.reserve(spec, epoch, peer).id, held: false }
+      const held = known !== undefined && isLive(known.status)
+      const reservation = held ? 'held' : admission.reserve(spec, epoch, peer).id
+      return { reservation, held, advertisement: await mesh.ownAd() }
     } catch (error) {
       const { detail } = toGodelError(error)
       return {
@@ -70,6 +72,10 @@ export const agentMethods = ({ mesh, host, admission, ownership, limits }: Servi
         advertisement: await mesh.ownAd(),
       }
     }
+  }),
+  bind(agentRelease, ({ reservation }, { peer }) => {
+    admission.cancel(reservation, peer)
+    return {}
   }),
   bind(agentSpawn, (order, { peer }) => {
     mustAct(mesh, peer, 'spawning an agent')

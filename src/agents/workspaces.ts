@@ -7,6 +7,7 @@ import { chmod, lstat, mkdir, readdir, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { GodelError, hasCode, reasonOf } from '../base/errors.ts'
+import { gitReason } from '../base/git.ts'
 import { idPattern, mintId } from '../base/ids.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
@@ -187,7 +188,10 @@ const cloneGit = async (
   for await (const event of events) {
     if (event.type === 'output') said = (said + Buffer.from(event.data).toString()).slice(-1_024)
     if (event.type !== 'exit' || event.code === 0) continue
-    const why = event.cause === 'timeout' ? `it took more than ${limits.gitCloneTimeoutMs} ms` : lastLine(said)
+    const why =
+      event.cause === 'timeout'
+        ? `it took more than ${limits.gitCloneTimeoutMs} ms`
+        : (gitReason(said) ?? 'git said nothing')
     throw new GodelError({ code: 'WORKSPACE_FAILED', reason: withoutSecrets(`git clone ${url} failed: ${why}`) })
   }
   await checkSize(limits, dirs.workspace)
@@ -200,8 +204,6 @@ const gitEnv = {
   GIT_SSH_COMMAND: 'ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new',
   GIT_CONFIG_NOSYSTEM: '1',
 }
-
-const lastLine = (text: string): string => text.trim().split('\n').at(-1) || 'git said nothing'
 
 const withoutSecrets = (text: string): string => text.replace(/(\w+:\/\/)[^/@\s]*@/g, '$1')
 

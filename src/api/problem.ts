@@ -47,6 +47,8 @@ export const readError = (thrown: unknown, request: FastifyRequest, limits: Limi
   if (thrown instanceof GodelError) return thrown
   const error = thrown as { code?: unknown; message?: string; cause?: unknown; statusCode?: unknown } | null
   if (error?.cause instanceof GodelError) return error.cause
+  if (request.raw.errored && (error?.code === 'ECONNRESET' || error?.code === 'ERR_STREAM_PREMATURE_CLOSE'))
+    return new GodelError({ code: 'CANCELLED', what: 'the request' }, { cause: thrown })
   // JSON that would set a prototype is refused by the parser with an error that has a status and no code.
   if (error instanceof SyntaxError)
     return new GodelError({ code: 'INVALID_ARGUMENT', field: 'body', reason: 'is not plain JSON' })
@@ -66,7 +68,9 @@ export const sendProblem = (
   if (error.code === 'INTERNAL') {
     const stack = (error.cause instanceof Error && error.cause.stack) || error.stack
     deps.log.error('a request failed', { method: request.method, route, stack })
-  } else if (status >= 500) deps.log.warn('a request failed', { method: request.method, route, code: error.code })
+  } else if (error.code === 'CANCELLED')
+    deps.log.debug('a request was cancelled', { method: request.method, route, code: error.code })
+  else if (status >= 500) deps.log.warn('a request failed', { method: request.method, route, code: error.code })
   if (status === 401) reply.header('www-authenticate', 'Bearer')
   // As bytes, since the framework would name a charset for text, which JSON does not have.
   return reply

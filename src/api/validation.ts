@@ -3,6 +3,7 @@ import { Compile } from 'typebox/compile'
 import type { TSchema } from 'typebox'
 import type { FastifySchemaCompiler } from 'fastify'
 import { GodelError } from '../base/errors.ts'
+import { idPattern } from '../base/ids.ts'
 import { firstFault } from '../base/schema.ts'
 
 interface Fault {
@@ -29,6 +30,13 @@ const invalid = (part: string, faults: readonly Fault[]): GodelError => {
   return new GodelError({ code: 'INVALID_ARGUMENT', field: field || part, reason })
 }
 
+/** What is wrong with an id, in the words of a person, by the pattern that it lacks. */
+const idReasons = new Map([
+  [idPattern('ag'), 'is not an agent id such as ag_0192...'],
+  [idPattern('ex'), 'is not the id of a command such as ex_0192...'],
+  [idPattern('up'), 'is not the id of an upload such as up_0192...'],
+])
+
 /** The field as a caller writes it (`labels.task`) and what is wrong with it. */
 const describeFault = (faults: readonly Fault[]): { field: string; reason: string } => {
   // Of alternatives that all fail, none is the one that was meant.
@@ -41,6 +49,7 @@ const describeFault = (faults: readonly Fault[]): { field: string; reason: strin
     additionalProperties?: string[]
     requiredProperties?: string[]
     allowedValues?: unknown[]
+    pattern?: unknown
   }
   const inside = (name: string | undefined) => dotted(`${fault.instancePath}/${name ?? ''}`)
   if (fault.keyword === 'additionalProperties')
@@ -48,6 +57,8 @@ const describeFault = (faults: readonly Fault[]): { field: string; reason: strin
   if (fault.keyword === 'required') return { field: inside(params.requiredProperties?.[0]), reason: 'is missing' }
   if (fault.keyword === 'enum')
     return { field: dotted(fault.instancePath), reason: `must be one of ${params.allowedValues?.join(', ')}` }
+  const idReason = fault.keyword === 'pattern' ? idReasons.get(String(params.pattern)) : undefined
+  if (idReason !== undefined) return { field: dotted(fault.instancePath), reason: idReason }
   return { field: dotted(fault.instancePath), reason: firstFault([{ ...fault, instancePath: '' }]).replace(/^it /, '') }
 }
 

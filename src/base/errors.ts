@@ -8,6 +8,7 @@
  * ids.ts hash.ts    ids that the caller mints; hashes, ties and rendezvous
  * codec.ts          msgpack, bounded before it is built; schema.ts one description gives type, check and OpenAPI
  * advertisement.ts agent.ts need.ts report.ts   what nodes, agents, placements and reports are
+ * git.ts            the line of git's that tells why it failed
  *
  * An error's code is stable; its message may change.
  */

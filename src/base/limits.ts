@@ -144,7 +144,6 @@ export const limits = {
   decisionsKept: 1_000,
   decisionReasonLengthMax: 255,
   needWordsLengthMax: 512,
-  inFlightMs: 30_000,
 
   // Agents
   capacityDefault: 8,
@@ -192,6 +191,9 @@ export const limits = {
   execReportBytesMax: 4 * 1024,
   execPipesAtHand: 24,
   sandboxProbeMs: 10_000,
+
+  // Start
+  startMemoryMs: 3_000, // after which what starting left in memory is given back
 
   // Watchdog
   watchdogStartMs: 10_000,

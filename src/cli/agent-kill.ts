@@ -16,9 +16,15 @@ export const define = (command: Command): void => {
     .option('--purge', 'remove its workspace as well')
     .action(async (id: string, options: Options) => {
       const client = await clientOf(options)
+      const before = options.json ? undefined : await client.agents.get(id)
       const agent = await client.agents.kill(id, { purge: options.purge ?? false })
       if (options.json) return printJson(agent)
       print(clean(agent.id))
-      note(`It is ${agent.status}; ${options.purge ? 'its workspace is removed' : 'its workspace is kept for a day'}.`)
+      if (before?.status === 'stopped' || before?.status === 'failed')
+        note(`It had ended already${options.purge ? '; its workspace is removed' : ''}.`)
+      else
+        note(
+          `It is ${agent.status}; ${options.purge ? 'its workspace is removed' : 'its workspace is kept for a day'}.`,
+        )
     })
 }

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import type { AgentStatus } from '../base/agent.ts'
 import { clientOf, withCommon, type CommonOptions } from './command.ts'
-import { ageOf, labelsOf, printJson, printTable, printWarning } from './output.ts'
+import { ageOf, labelsOf, note, printJson, printTable, printWarning } from './output.ts'
 import { pair, word } from './values.ts'
 
 const statuses: AgentStatus[] = ['starting', 'idle', 'running', 'migrating', 'in-doubt', 'lost', 'failed', 'stopped']
@@ -42,7 +42,13 @@ export const define = (command: Command): void => {
           ageOf(Date.now() - agent.createdAtMs),
           labelsOf(agent.labels),
         ])
-      if (rows.length > 0) await printTable(['ID', 'ROLE', 'STATUS', 'NODE', 'RUNTIME', 'MODEL', 'AGE', 'LABELS'], rows)
+      if (rows.length === 0) note('No agents.')
+      else await printTable(['ID', 'ROLE', 'STATUS', 'NODE', 'RUNTIME', 'MODEL', 'AGE', 'LABELS'], rows)
+      if (rows.length === 0 && node !== undefined) {
+        const peers = await client.peers.list()
+        if (!peers.some((each) => each.name === node || each.peer === node))
+          printWarning(`this node knows of no node ${node}; "godel-node peers" lists them.`)
+      }
       for (const { node: name, reason } of result.unanswered)
         printWarning(`${name} did not answer (${reason}), so that agents of it may be missing here.`)
     })

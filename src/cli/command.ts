@@ -17,15 +17,20 @@ export interface CommonOptions {
 export const rootName = (command: Command): string =>
   command.parent === null ? command.name() : rootName(command.parent)
 
-/** The options that every command has, and its examples, each a line that follows the program's name. */
-export const withCommon = (command: Command, examples: [line: string, what: string][]): Command => {
+export type Examples = [line: string, what: string][]
+
+/** Examples at the end of a command's help, each a line that follows the program's name. */
+export const withExamples = (command: Command, examples: Examples): Command => {
   const width = Math.max(...examples.map(([line]) => line.length))
   const lines = examples.map(([line, what]) => `  $ ${rootName(command)} ${line.padEnd(width)}  # ${what}`)
-  return command
+  return command.addHelpText('after', `\nExamples:\n${lines.join('\n')}`)
+}
+
+/** The options that every command has, and its examples. */
+export const withCommon = (command: Command, examples: Examples): Command =>
+  withExamples(command, examples)
     .option('--json', 'print JSON; errors are problem documents on stderr')
     .option('--data-dir <dir>', 'the data directory of the node ($GODEL_DATA_DIR, else ~/.local/share/godel-node)')
-    .addHelpText('after', `\nExamples:\n${lines.join('\n')}`)
-}
 
 /** The node that the options name; see client/discover.ts. */
 export const clientOf = async (options: CommonOptions): Promise<GodelClient> => {

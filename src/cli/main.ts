@@ -12,7 +12,7 @@
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { GodelError, hasCode } from '../base/errors.ts'
-import type { CommandModule } from './command.ts'
+import { withExamples, type CommandModule, type Examples } from './command.ts'
 import { endOnClosedPipe, printError } from './output.ts'
 
 interface Entry {
@@ -20,7 +20,7 @@ interface Entry {
   load: () => Promise<CommandModule>
 }
 
-type Group = { summary: string; commands: Record<string, Entry> }
+type Group = { summary: string; examples: Examples; commands: Record<string, Entry> }
 
 const commands: Record<string, Entry | Group> = {
   start: { summary: 'run a node', load: () => import('./start.ts') },
@@ -29,6 +29,10 @@ const commands: Record<string, Entry | Group> = {
   doctor: { summary: 'check this host', load: () => import('./doctor.ts') },
   realm: {
     summary: 'the realm of the node',
+    examples: [
+      ['realm show', 'its id, its version and who may invite'],
+      ['realm invite --uses 20 --ttl 2d', 'a token for a whole rack'],
+    ],
     commands: {
       invite: { summary: 'make a join token', load: () => import('./realm-invite.ts') },
       show: { summary: 'show the realm', load: () => import('./realm-show.ts') },
@@ -36,6 +40,12 @@ const commands: Record<string, Entry | Group> = {
   },
   agent: {
     summary: 'agents anywhere in the realm',
+    examples: [
+      ['agent spawn --gpu --workspace .', 'on a node with a GPU, with the files of this directory'],
+      ['agent exec ag_0192... -- npm test', 'its output comes as it is said'],
+      ['agent list', 'those of the whole realm'],
+      ['agent kill ag_0192...', 'its workspace is kept for a day'],
+    ],
     commands: {
       spawn: { summary: 'start an agent where it fits best', load: () => import('./agent-spawn.ts') },
       list: { summary: 'list agents', load: () => import('./agent-list.ts') },
@@ -47,6 +57,13 @@ const commands: Record<string, Entry | Group> = {
   routes: { summary: 'show where agents were placed, and why', load: () => import('./routes.ts') },
   'why-not': { summary: 'tell why a node would not be chosen', load: () => import('./why-not.ts') },
 }
+
+const examples: Examples = [
+  ['start --realm lab', 'the first node of a realm'],
+  ['realm invite', 'the line that the next one joins with'],
+  ['agent spawn --gpu', 'an agent on a node with a GPU; prints its id'],
+  ['agent exec ag_0192... -- nvidia-smi', 'a command in it'],
+]
 
 const EXIT_CODES = `
 Exit codes:
@@ -97,7 +114,7 @@ const buildProgram = async (name: string) => {
     for (const [word, entry] of Object.entries(entries)) {
       const command = prepare(parent.command(word).summary(entry.summary).description(capitalised(entry.summary)))
       command.helpCommand(false)
-      if ('commands' in entry) add(command, entry.commands)
+      if ('commands' in entry) add(withExamples(command, entry.examples), entry.commands)
       else modules.set(word, entry)
     }
     // Options are known only once the command's module is there, which is in time for its part of the line.
@@ -111,7 +128,7 @@ const buildProgram = async (name: string) => {
     .description('Run AI agents and jobs wherever in a mesh of your machines they fit best.')
     .version(readVersion(), '-V, --version', 'show the version')
     .addHelpText('after', EXIT_CODES)
-  add(program, commands)
+  add(withExamples(program, examples), commands)
   return program
 }
 

@@ -1,6 +1,7 @@
-/** `realm invite`: a join token, as the line to type on the newcomer. */
+/** `realm invite`: a join token, as the line to type on the newcomer, or alone where no person reads it. */
 import type { Command } from 'commander'
 import { limits } from '../base/limits.ts'
+import type { GodelClient } from '../client/client.ts'
 import { clientOf, rootName, withCommon, type CommonOptions } from './command.ts'
 import { clean, note, print, printJson, timeOf } from './output.ts'
 import { count, duration, word } from './values.ts'
@@ -14,6 +15,7 @@ interface Options extends CommonOptions {
 export const define = (command: Command): void => {
   withCommon(command, [
     ['realm invite', 'one host, within an hour'],
+    ['realm invite > token', 'the token alone, for --join @token'],
     ['realm invite --uses 20 --ttl 2d', 'a whole rack'],
     ['realm invite --role admin', 'a host that may invite and act on every agent'],
   ])
@@ -33,9 +35,14 @@ export const define = (command: Command): void => {
         ...(role !== undefined && { role }),
       })
       if (options.json) return printJson(invitation)
-      const { realm } = await client.identity()
-      print(`${rootName(command)} start --realm ${clean(realm?.name ?? 'NAME')} --join ${clean(invitation.token)}`)
+      const token = clean(invitation.token)
+      print(process.stdout.isTTY ? await joinLine(client, rootName(command), token) : token)
       const hosts = invitation.uses === 1 ? 'one host' : `${invitation.uses} hosts`
       note(`For ${hosts} as ${invitation.role}, until ${timeOf(invitation.expiresAtMs)}.`)
     })
+}
+
+const joinLine = async (client: GodelClient, program: string, token: string): Promise<string> => {
+  const { realm } = await client.identity()
+  return `${program} start --realm ${clean(realm?.name ?? 'NAME')} --join ${token}`
 }

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { shortPeer } from '../base/ids.ts'
 import type { Decision } from '../base/need.ts'
 import { clientOf, withCommon, type CommonOptions } from './command.ts'
-import { clean, print, printJson, printJsonLine, printTable, printWarning, timeOf } from './output.ts'
+import { clean, note, print, printJson, printJsonLine, printTable, printWarning, styled, timeOf } from './output.ts'
 
 interface Options extends CommonOptions {
   follow?: boolean
@@ -21,8 +21,21 @@ export const define = (command: Command): void => {
       if (options.follow) return follow(client.routes.follow(), options.json ?? false)
       const decisions = await client.routes.list()
       if (options.json) return printJson({ decisions })
-      if (decisions.length > 0)
-        await printTable(['TIME', 'REQUEST', 'NEED', 'NODE', 'LEVEL', 'RULE', 'CANDIDATES'], decisions.map(rowOf))
+      if (decisions.length === 0) note('No decisions.')
+      else await printTable(HEAD, decisions.map(rowOf))
+    })
+}
+
+const HEAD = ['TIME', 'REQUEST', 'NEED', 'NODE', 'LEVEL', 'RULE', 'CANDIDATES']
+
+/** Lines in columns for rows that are not known beforehand: a column grows with the widest cell so far. */
+const columns = () => {
+  const widths = [8, 20, 16, 16, 8, 12, 10]
+  return (cells: string[]): string[] =>
+    cells.map((cell, index) => {
+      const text = clean(cell)
+      widths[index] = Math.max(widths[index] ?? 0, text.length)
+      return text.padEnd(widths[index])
     })
 }
 
@@ -30,10 +43,18 @@ const follow = async (
   events: AsyncIterable<{ type: 'decision'; decision: Decision } | { type: 'gap'; after: string }>,
   json: boolean,
 ) => {
+  const aligned = columns()
+  if (!json)
+    print(
+      aligned(HEAD)
+        .map((title) => styled('bold', title))
+        .join('  ')
+        .trimEnd(),
+    )
   for await (const event of events) {
     if (event.type === 'gap') printWarning(`decisions after ${event.after} are not kept any more.`)
     else if (json) printJsonLine(event.decision)
-    else print(clean(rowOf(event.decision).join('  ')))
+    else print(aligned(rowOf(event.decision)).join('  ').trimEnd())
   }
 }
 

@@ -65,6 +65,7 @@ export const requestOf = (flags: SpawnFlags): Omit<SpawnOptions, 'workspace' | '
 
 /** A directory if there is one of that name, else a git URL. INVALID_ARGUMENT for what is neither. */
 export const workspaceOf = async (text: string): Promise<WorkspaceOption> => {
+  if (text === '') throw new GodelError({ code: 'INVALID_ARGUMENT', field: '--workspace', reason: 'is empty' })
   const { isGitUrl } = await import('../client/workspace.ts')
   const dir = resolve(text)
   const found = await stat(dir).catch(() => undefined)

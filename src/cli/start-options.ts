@@ -49,10 +49,14 @@ export const nodeOptionsOf = async (flags: StartFlags, stdin: AsyncIterable<Uint
   }
 }
 
-/** The token itself, or read from `@FILE`, or from standard input for `-`, so that it need not be in the process list. */
+/**
+ * The token itself, or read from `@FILE`, or from standard input for `-`, so that it need not be in the process list.
+ * It may stand in the line that `realm invite` prints.
+ */
 const readToken = async (text: string, stdin: AsyncIterable<Uint8Array>): Promise<string> => {
   const token = text === '-' ? await readAll(stdin) : text.startsWith('@') ? await readFrom(text.slice(1)) : text
-  if (token.trim() !== '') return token.trim()
+  const found = /(?<!\S)GDL1\.\S+/.exec(token)?.[0] ?? token.trim()
+  if (found !== '') return found
   throw new GodelError({ code: 'INVALID_ARGUMENT', field: '--join', reason: `${text} holds no token` })
 }
 

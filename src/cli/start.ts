@@ -34,7 +34,7 @@ export const define = (command: Command): void => {
       count('--api-port', { max: 65_535 }),
     )
     .option('--listen <multiaddr>', 'where other nodes reach this one; may be repeated', gathered)
-    .option('--join <token>', 'a join token, @FILE to read it from, or - for standard input')
+    .option('--join <token>', 'a join token or the line with it, @FILE to read it from, or - for standard input')
     .option('--bootstrap <multiaddr>', 'the address of a member, ending in /p2p/PEER; may be repeated', gathered)
     .option(
       '--capacity <n>',
@@ -45,7 +45,7 @@ export const define = (command: Command): void => {
     .option('--label <key=value>', 'a label of the node; may be repeated', pair('--label'))
     .option('--capability <name>', 'something that it can do; may be repeated', gathered)
     .option('--gpu <n>', 'how many GPUs it has', count('--gpu', { max: 1_024 }))
-    .option('--gpu-types <a,b>', 'of which types', list('--gpu-types'))
+    .option('--gpu-types <a,b>', 'of which types; without --gpu, one of each', list('--gpu-types'))
     .option('--cost-per-hour <x>', 'what an hour on it costs', amount('--cost-per-hour'))
     .option('--shareable', 'may be used by federated realms')
     .option('--accept-unsandboxed', 'take agents of other nodes without a sandbox')
@@ -53,11 +53,13 @@ export const define = (command: Command): void => {
 }
 
 const run = async (flags: StartFlags, program: string): Promise<void> => {
-  const stopping = onceAsked()
+  let serving = false
+  const stopping = onceAsked(() => serving)
   whenPipeCloses(() => {}) // a node outlives whoever read what it said
   const options = await nodeOptionsOf(flags, process.stdin)
   const { startNode } = await import('../node/node.ts')
   const node = await startNode(options)
+  serving = true
   const failed = Promise.withResolvers<Extract<NodeEvent, { event: 'failed' }>>()
   node.onEvent((event) => {
     if (event.event === 'failed') failed.resolve(event)
@@ -81,12 +83,15 @@ const run = async (flags: StartFlags, program: string): Promise<void> => {
   process.exit()
 }
 
-/** Resolves with the first signal to stop. The second one ends the process where it stands. */
-const onceAsked = (): Promise<undefined> =>
+/**
+ * Resolves with the first signal to stop. The second one ends the process where it stands, and so does the first while the
+ * node starts, since there is nothing to take leave of yet; what is durable by then is there at the next start.
+ */
+const onceAsked = (serves: () => boolean): Promise<undefined> =>
   new Promise((resolve) => {
     let asked = false
     const onSignal = (number: number) => () => {
-      if (asked) process.exit(128 + number)
+      if (asked || !serves()) process.exit(128 + number)
       asked = true
       resolve(undefined)
     }

@@ -4,6 +4,7 @@ import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { GodelError, reasonOf } from '../base/errors.ts'
+import { gitReason } from '../base/git.ts'
 import type { Upload } from '../base/report.ts'
 import { linkSignal, type Http } from './http.ts'
 
@@ -36,33 +37,35 @@ export const uploadDirectory = async (http: Http, dir: string, signal?: AbortSig
 
 /** A tar of everything in `dir`. What is neither file, directory nor link is left out; what cannot be read fails the whole. */
 async function* packed(dir: string, onProblem: (problem: GodelError) => void): AsyncIterable<Uint8Array> {
-  const fail = (reason: string, cause?: unknown): never => {
-    const problem = failed(reason, cause)
-    onProblem(problem)
-    throw problem
-  }
   const { create } = await import('tar')
-  let warning: string | undefined
+  const problems: GodelError[] = []
+  const fail = (reason: string, cause?: unknown): void => {
+    if (problems.length > 0) return
+    problems.push(failed(reason, cause))
+    onProblem(problems[0]!)
+  }
   const pack = create(
     {
       cwd: dir,
       portable: true,
-      onwarn: (code, message) => {
-        if (code !== 'TAR_ENTRY_UNSUPPORTED') warning ??= String(message)
-      },
+      // With a problem nothing more is walked. What tar leaves out by itself can keep it from ever ending.
+      filter: (_path, entry) =>
+        problems.length === 0 && 'isFile' in entry && (entry.isFile() || entry.isDirectory() || entry.isSymbolicLink()),
+      onwarn: (_code, message) => fail(String(message)),
     },
     ['.'],
   )
+  // Never removed: several entries are read at a time, and each may fail after the first one did.
+  pack.on('error', (error) => fail(reasonOf(error), error))
   try {
     for await (const part of pack as AsyncIterable<Uint8Array>) {
-      if (warning !== undefined) fail(warning)
+      if (problems.length > 0) break
       yield part
     }
   } catch (error) {
-    if (error instanceof GodelError) throw error
     fail(reasonOf(error), error)
   }
-  if (warning !== undefined) fail(warning)
+  if (problems.length > 0) throw problems[0]!
 }
 
 /** Clones a repository of this machine and sends the clone, since the host of the agent cannot read it from here. */
@@ -83,7 +86,7 @@ const clone = (url: string, dir: string, timeoutMs: number, signal?: AbortSignal
     const options = { env, timeout: timeoutMs, ...(signal && { signal }) }
     execFile('git', ['clone', '--quiet', '--no-hardlinks', '--', url, dir], options, (error, _stdout, stderr) => {
       if (error === null) return resolve()
-      reject(failed(`git clone of ${url} failed: ${stderr.trim().split('\n').at(-1) || error.message}`, error))
+      reject(failed(`git clone of ${url} failed: ${gitReason(stderr) ?? reasonOf(error)}`, error))
     })
   })
 

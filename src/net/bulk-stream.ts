@@ -14,12 +14,28 @@ export interface BulkDuplex {
 /** `onProgress` is called for every piece that was received or handed over to be sent. */
 export const bulkDuplex = (stream: Stream, bufferBytes: number, onProgress: () => void): BulkDuplex => {
   let held = 0
-  const isReading = () => stream.readStatus === 'readable' || stream.readStatus === 'paused'
+  let resuming = false
+
+  const pauseIfFull = () => {
+    if (held > bufferBytes && stream.readStatus === 'readable') stream.pause()
+  }
+
+  // `resume` first hands out what was received meanwhile and then opens the window, whatever the listener did in between:
+  // a pause from within would stop the reading and leave the window open, until the read buffer overflows.
+  const resume = () => {
+    resuming = true
+    try {
+      stream.resume()
+    } finally {
+      resuming = false
+    }
+    pauseIfFull()
+  }
 
   stream.addEventListener('message', (event: StreamMessageEvent) => {
     onProgress()
     held += event.data.byteLength
-    if (held > bufferBytes && isReading()) stream.pause()
+    if (!resuming) pauseIfFull()
   })
   const duplex = messageStreamToDuplex(stream)
 
@@ -27,7 +43,7 @@ export const bulkDuplex = (stream: Stream, bufferBytes: number, onProgress: () =
     for await (const piece of duplex.source) {
       for (const bytes of piece instanceof Uint8Array ? [piece] : piece) yield bytes
       held -= piece.byteLength
-      if (held <= bufferBytes / 2 && stream.readStatus === 'paused') stream.resume()
+      if (held <= bufferBytes / 2 && stream.readStatus === 'paused') resume()
     }
   }
 

@@ -10,10 +10,10 @@
 import type { Connection, PeerId, Stream, StreamHandler, Topology } from '@libp2p/interface'
 import type { GossipSubComponents } from '@libp2p/gossipsub'
 import { every, type Clock, type Timer } from '../base/clock.ts'
-import { reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import { deadlineSignal } from './deadline-signal.ts'
+import { reasonOf } from './reason.ts'
 
 type Registrar = GossipSubComponents['registrar']
 

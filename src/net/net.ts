@@ -3,11 +3,11 @@
  *
  * net.ts          this map, the `Net` port and `startNet`, which puts the parts together and stops them in bounded time
  * method.ts       what a wire method is (a row), and what rooms see of RPC; registry.ts holds the rows
- * host.ts         the libp2p node, with its cipher in noise-crypto.ts; peers.ts who is connected and admitted; envelope.ts signed envelopes
+ * host.ts         the libp2p node, with its cipher in noise-crypto.ts and fewer writes by lean-writes.ts; peers.ts who is connected and admitted; envelope.ts signed envelopes
  * pubsub.ts       gossip, spoken with admitted peers alone, for which gossip-gate.ts stands between libp2p and gossipsub
  * rpc.ts          calls (/godel/rpc/1): which session a call takes; session.ts one session, of which caller.ts and callee.ts
  *                 are the two sides; frame.ts its bytes, outbox.ts what is to be sent, item-inbox.ts and item-sender.ts
- *                 streams with credit, wire-error.ts errors, deadlines.ts and deadline-signal.ts time, local-call.ts calls to self
+ *                 streams with credit, wire-error.ts errors, reason.ts their words, deadlines.ts and deadline-signal.ts time, local-call.ts calls to self
  * bulk.ts         large transfers (/godel/bulk/1), with bulk-frame.ts its bytes and bulk-stream.ts its back-pressure
  */
 import type { GossipSubComponents } from '@libp2p/gossipsub'

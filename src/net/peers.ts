@@ -6,11 +6,12 @@ import type { Connection, IdentifyResult, Libp2p, PeerId } from '@libp2p/interfa
 import { peerIdFromString } from '@libp2p/peer-id'
 import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
 import type { Clock } from '../base/clock.ts'
-import { GodelError, reasonOf } from '../base/errors.ts'
+import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import { deadlineSignal } from './deadline-signal.ts'
 import type { Direction } from './net.ts'
+import { reasonOf } from './reason.ts'
 
 export interface PeersDeps {
   readonly self: string

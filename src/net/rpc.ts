@@ -8,7 +8,7 @@
  */
 import type { Connection, Stream } from '@libp2p/interface'
 import type { Clock } from '../base/clock.ts'
-import { GodelError, reasonOf } from '../base/errors.ts'
+import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Meter } from '../base/meter.ts'
@@ -19,6 +19,7 @@ import { deadlineSignal } from './deadline-signal.ts'
 import { createDeadlines } from './deadlines.ts'
 import { callLocally, streamLocally } from './local-call.ts'
 import type { CallOptions, Method, Rpc, StreamOptions } from './method.ts'
+import { reasonOf } from './reason.ts'
 import { createRegistry } from './registry.ts'
 import { createSession, type Session } from './session.ts'
 

@@ -8,7 +8,7 @@
  */
 import type { Stream, StreamMessageEvent } from '@libp2p/interface'
 import type { Clock } from '../base/clock.ts'
-import { GodelError, reasonOf } from '../base/errors.ts'
+import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import { createCallee, type PeerLoad } from './callee.ts'
@@ -16,6 +16,7 @@ import { createCaller, type Caller } from './caller.ts'
 import type { Deadlines } from './deadlines.ts'
 import { createFrameReader, Kind } from './frame.ts'
 import { createOutbox } from './outbox.ts'
+import { reasonOf } from './reason.ts'
 import type { Registry } from './registry.ts'
 
 export interface SessionDeps {

@@ -7,6 +7,7 @@
  * reports.ts            what the API tells about the node and its peers
  * candidate-feed.ts     from the mesh's view to the candidates of routing
  * listen-port.ts        where to listen when nobody said
+ * start-memory.ts       gives back the memory that only starting needed
  * doctor.ts             what stands in the way on this host
  * real-clock.ts file-log.ts prometheus-meter.ts   the ports of `base` over the real thing; version.ts its version
  */
@@ -46,6 +47,7 @@ import { slotsOf, traitsOf, type NodeOptions } from './options.ts'
 import { createPrometheusMeter } from './prometheus-meter.ts'
 import { createRealClock } from './real-clock.ts'
 import { createServices, type Stage } from './reports.ts'
+import { releaseStartMemory } from './start-memory.ts'
 
 export type NodeEvent =
   { event: 'peer'; peerId: string; name: string; state: string } | { event: 'failed'; problem: Problem }
@@ -175,6 +177,8 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
 
   stage.now = 'ok'
   mesh.advertise()
+  const started = clock.after(limits.startMemoryMs, releaseStartMemory)
+  stack.defer(() => started.cancel())
   log.info('node started', {
     peer: net.peer,
     name: traits.name,
@@ -261,7 +265,6 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
     log: agentLog,
     limits,
   })
-  stack.defer(() => agents.close())
   rpc.register(ownership.methods)
   rpc.register(agents.methods)
   keepRecordsFresh({ host, mesh, clock, log: agentLog, uploads, ownership }, stack)

@@ -3,8 +3,8 @@
  * exclusively: it goes with the process however that dies, so that there is no stale lock to judge, and children do not
  * inherit it. The process id beside it is only for the message.
  */
-import { chmod, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { chmod, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { GodelError, reasonOf } from '../base/errors.ts'
 import { closeQuietly } from './database.ts'
@@ -45,9 +45,23 @@ export const lockDataDir = async (dir: string): Promise<DataDirLock> => {
 
 const makeDirectory = async (dir: string, path: string): Promise<void> => {
   try {
-    await mkdir(dir, { recursive: true, mode: 0o700 })
+    await makeMissing(dir)
   } catch (error) {
     throw unusable(path, error)
+  }
+}
+
+/** Like a recursive mkdir, which never ends below a file system that has no directories to give, such as /proc. */
+const makeMissing = async (dir: string): Promise<void> => {
+  try {
+    await mkdir(dir, { mode: 0o700 })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST' && (await stat(dir)).isDirectory()) return
+    const parent = dirname(dir)
+    if (code !== 'ENOENT' || parent === dir || (await stat(parent).catch(() => undefined)) !== undefined) throw error
+    await makeMissing(parent)
+    await mkdir(dir, { mode: 0o700 })
   }
 }
 

@@ -24,6 +24,24 @@ const liveByHost = async (node: TestNode): Promise<Record<string, number>> => {
   return counts
 }
 
+test('one slot after another of an idle node is found from outside, to the last', async () => {
+  const agents = []
+  for (let slot = 0; slot < 4; slot++) agents.push(await nodes[0]!.json(['agent', 'spawn', '--node', 'two']))
+  expect(agents.map((agent) => agent.hostName)).toEqual(['two', 'two', 'two', 'two'])
+  for (const agent of agents) await nodes[0]!.json(['agent', 'kill', agent.id])
+})
+
+test('a spawn that fails for good leaves no slot taken and no files waiting', async () => {
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const { status, body } = await spawnOver(nodes[0]!, {
+      requirements: { node: 'two' },
+      workspace: { git: 'http://127.0.0.1:1/nothing.git' },
+    })
+    expect([status, body.code]).toEqual([422, 'WORKSPACE_FAILED'])
+  }
+  await waitFor('its slots are free', async () => (await nodes[1]!.json(['status'])).capacity.running === 0)
+})
+
 test('three nodes that spawn forty agents at once fill twelve slots exactly, and every refusal is typed', async () => {
   const attempts = Array.from({ length: 40 }, (_, index) => spawnOver(nodes[index % 3]!))
   const results = await Promise.all(attempts)

@@ -124,6 +124,7 @@ const requests = async (): Promise<Record<string, unknown>> => {
     'agent.spawn': { spec, epoch: 1, grant, reservation: 'rs_none', staged: false },
     'agent.status': { agent },
     'agent.list': { unanswered: [net.peer] },
+    'agent.release': { reservation: 'rs_none' },
     'agent.kill': { agent: missing, purge: true },
     'agent.exec': { agent: missing, epoch: 1, spec: { command: 'true', args: ['x'], env: { A: 'b' }, cwd: '.' } },
   }

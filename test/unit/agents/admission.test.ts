@@ -95,6 +95,16 @@ describe('the slots of a node', () => {
     expect(admission.take(kept.id, CALLER, kept.agent)).toMatchObject({ id: kept.id })
   })
 
+  test('a reservation is given back by the node that asked for it, and by no other', () => {
+    const { admission } = admissionOf(1)
+    const { id } = admission.reserve(spec(), 1, CALLER)
+    admission.cancel(id, SELF)
+    expect(admission.capacity().running).toBe(1)
+    admission.cancel(id, CALLER)
+    admission.cancel(id, CALLER)
+    expect(admission.capacity().running).toBe(0)
+  })
+
   test("another node's reservation cannot be taken", () => {
     const { admission } = admissionOf(1)
     const { id, agent } = admission.reserve(spec(), 1, CALLER)

@@ -22,7 +22,7 @@ type Reply = Record<string, unknown> | ErrorDetail | undefined
 /** What each node answers, by method, in order; the last answer is repeated. */
 type Script = Record<string, Record<string, Reply[]>>
 
-const placed = { reservation: 'rs_1', held: false }
+const placed = { reservation: 'rs_1', held: false, advertisement: Uint8Array.of(7) }
 const refused = (code: string) => ({ refusal: { code, reason: `it said ${code}` }, advertisement: new Uint8Array(1) })
 
 const meshOf = (
@@ -33,6 +33,7 @@ const meshOf = (
   const candidates = createCandidates()
   const calls: string[] = []
   const published: number[] = []
+  const accepted: Uint8Array[] = []
   const upsert = (name: string, running: number) =>
     candidates.upsert({
       peer: peerOf(name),
@@ -83,7 +84,7 @@ const meshOf = (
     mesh: {
       view,
       realm: () => ({ id: REALM }),
-      acceptAd: async () => {},
+      acceptAd: async (advertisement: Uint8Array) => void accepted.push(advertisement),
       refresh: async (peer: string) => {
         calls.push(`${peer.at(-1)} refresh`)
         const running = fields.fresh?.[peer.at(-1)!]
@@ -91,7 +92,6 @@ const meshOf = (
       },
     },
     candidates,
-    inFlight: { begin: () => ({ placed() {}, failed() {} }), close() {} },
     rpc,
     sealer: caller,
     ownership: { publish: async (record: { agent: Agent }) => published.push(record.agent.epoch) },
@@ -102,7 +102,7 @@ const meshOf = (
     log: silentLog,
     limits,
   } as unknown as Parameters<typeof createPlacement>[0])
-  return { placement, calls, clock, decisions, published }
+  return { placement, calls, clock, decisions, published, accepted, candidates }
 }
 
 const running = (name: string, epoch = 1) =>
@@ -243,11 +243,27 @@ describe('a spawn', () => {
     expect(await outcome).toMatchObject({ detail: { code: 'SPAWN_IN_DOUBT', node: 'A' } })
   })
 
-  test.each(['WORKSPACE_FAILED', 'FORBIDDEN'] as const)('is not tried elsewhere after %s', async (code) => {
-    const detail = { code, action: 'it', reason: 'the repository is gone' } as ErrorDetail
-    const { placement, calls } = meshOf({ A: { 'agent.reserve': [placed], 'agent.spawn': [detail] }, B: {} })
-    await expect(placement.spawn({})).rejects.toMatchObject({ code })
-    expect(calls).toEqual(['A agent.reserve 1', 'A agent.spawn 1'])
+  test.each(['WORKSPACE_FAILED', 'FORBIDDEN'] as const)(
+    'is not tried elsewhere after %s, gives its slot back, and is on record as not placed',
+    async (code) => {
+      const detail = { code, action: 'it', reason: 'the repository is gone' } as ErrorDetail
+      const { placement, calls, decisions } = meshOf({
+        A: { 'agent.reserve': [placed], 'agent.spawn': [detail] },
+        B: {},
+      })
+      await expect(placement.spawn({})).rejects.toMatchObject({ code })
+      expect(calls).toEqual(['A agent.reserve 1', 'A agent.spawn 1', 'A agent.release'])
+      expect(decisions.recent(1)[0]).toMatchObject({ pick: null, attempts: [{ node: 'A', outcome: 'refused' }] })
+    },
+  )
+
+  test('takes in what the target says of itself once it counts the slot, and counts it twice no more', async () => {
+    const { placement, accepted, candidates } = meshOf({
+      A: { 'agent.reserve': [placed], 'agent.spawn': [running('A')] },
+    })
+    await placement.spawn({})
+    expect(accepted).toEqual([placed.advertisement])
+    expect(candidates.inFlight(peerOf('A'))).toBe(0)
   })
 
   test('gives up after a bounded number of attempts', async () => {

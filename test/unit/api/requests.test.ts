@@ -1,8 +1,11 @@
 /** What is taken and what is refused: each refusal is a problem document that names the field. */
+import { connect } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { limits } from '../../../src/base/limits.ts'
 import { mintId } from '../../../src/base/ids.ts'
-import { send, startTestApi, type TestApi } from '../../fakes/api-server.ts'
+import { silentLog, type Log } from '../../../src/base/log.ts'
+import { apiKey, send, startTestApi, type TestApi } from '../../fakes/api-server.ts'
+import { waitFor } from '../../support/wait.ts'
 
 let server: TestApi
 let agent: string
@@ -227,5 +230,24 @@ describe('answers', () => {
       body: { bytes: bytes.byteLength, upload: expect.stringMatching(/^up_/) },
     })
     expect(bytes.equals(server.node.uploads.at(-1)!)).toBe(true)
+  })
+})
+
+describe('a caller that hangs up', () => {
+  test('in the middle of an upload is no failure of ours', async () => {
+    const said: { level: string; fields: unknown }[] = []
+    const at = (level: string) => (_message: string, fields?: unknown) => void said.push({ level, fields })
+    const log: Log = { ...silentLog, debug: at('debug'), warn: at('warn'), error: at('error') }
+    const own = await startTestApi({ log })
+    const socket = connect(own.port, '127.0.0.1')
+    socket.write(
+      `POST /v1/uploads HTTP/1.1\r\nhost: 127.0.0.1:${own.port}\r\nauthorization: Bearer ${apiKey}\r\n` +
+        'content-type: application/x-tar\r\ncontent-length: 100000\r\n\r\nsome',
+    )
+    await waitFor('the upload begins', () => own.node.changes.includes('upload'))
+    socket.destroy()
+    await waitFor('it is told', () => said.length > 0)
+    expect(said).toEqual([{ level: 'debug', fields: expect.objectContaining({ code: 'CANCELLED' }) }])
+    await own.api.close()
   })
 })

@@ -170,6 +170,8 @@ describe('agents', () => {
     const killed = await run(['agent', 'kill', output.stdout.toString().trim(), '--purge'])
     expect(killed).toMatchObject({ code: 0, stderr: expect.stringContaining('its workspace is removed') })
     expect(server.node.changes.at(-1)).toBe('purge')
+    const ended = server.node.addAgent({ status: 'stopped' }).id
+    expect((await run(['agent', 'kill', ended])).stderr).toBe('It had ended already.\n')
   })
 
   test('are listed and shown, with the nodes that did not answer', async () => {
@@ -179,6 +181,8 @@ describe('agents', () => {
     expect(list.stderr).toMatch(/^warning: two did not answer \(silent\)/)
     const json = JSON.parse((await run(['agent', 'list', '--label', 'no=such', '--json'])).stdout.toString())
     expect(json).toEqual({ agents: [], unanswered: [expect.objectContaining({ node: 'two' })] })
+    const none = await run(['agent', 'list', '--node', 'nobody'])
+    expect(none).toMatchObject({ code: 0, stderr: expect.stringMatching(/^No agents\.\nwarning: .* no node nobody/) })
     expect(JSON.parse((await run(['agent', 'show', agent, '--json'])).stdout.toString())).toMatchObject({ id: agent })
   })
 })
@@ -219,9 +223,9 @@ describe('the node and its realm', () => {
     expect((await run(['realm', 'show'])).stdout.toString()).toMatch(/^realm +lab\n/)
   })
 
-  test('an invitation is the line to type', async () => {
+  test('an invitation is the token alone where no terminal is, so that a file of it can be joined with', async () => {
     const output = await run(['realm', 'invite', '--uses', '3', '--ttl', '2d', '--role', 'admin'])
-    expect(output.stdout.toString()).toBe('godel-node start --realm lab --join GDL1.token\n')
+    expect(output.stdout.toString()).toBe('GDL1.token\n')
     expect(output.stderr).toMatch(/^For 3 hosts as admin, until /)
     const json = JSON.parse((await run(['realm', 'invite', '--ttl', '30m', '--json'])).stdout.toString())
     expect(json).toEqual({ token: 'GDL1.token', role: 'member', uses: 1, expiresAtMs: 1_800_001_800_000 })
@@ -291,7 +295,8 @@ describe('errors', () => {
     [['agent', 'exec', 'x', '--timeout', 'soon', '--', 'y'], /--timeout must be a time/],
     [['realm', 'invite', '--uses', '0'], /--uses must be a whole number from 1 to 10000/],
     [['agent', 'list', '--status', 'alive'], /--status must be one of starting/],
-    [['agent', 'show', 'ag_1'], /id must match pattern/],
+    [['agent', 'spawn', '--workspace', ''], /--workspace is empty/],
+    [['agent', 'show', 'ag_1'], /id is not an agent id such as ag_0192/],
   ])('%j is wrong usage', async (words, message) => {
     const output = await run(words)
     expect(output).toMatchObject({ code: 2, stderr: expect.stringMatching(message) })
@@ -331,6 +336,8 @@ describe('help', () => {
     const asked = await runCli(['--help'])
     expect(asked).toMatchObject({ code: 0, stderr: '' })
     expect(asked.stdout.toString()).toMatch(/Exit codes:\n  0  done/)
+    for (const group of [[], ['agent'], ['realm']])
+      expect((await runCli([...group, '--help'])).stdout.toString()).toContain('Examples:\n  $ godel-node ')
     expect((await runCli([])).code).toBe(2)
     expect((await runCli(['agent'])).code).toBe(2)
   })
@@ -340,8 +347,8 @@ describe('help', () => {
       const script = join(scratch, name)
       // A link keeps the name; the real file is found through it.
       symlinkSync(fileURLToPath(new URL('../../../src/cli/main.ts', import.meta.url)), script)
-      const output = await runCli(['realm', 'invite'], { env: env(), script })
-      expect(output.stdout.toString()).toMatch(new RegExp(`^${name} start --realm lab`))
+      const output = await runCli(['realm', 'invite', '--help'], { script })
+      expect(output.stdout.toString()).toContain(`  $ ${name} realm invite`)
     }
   })
 

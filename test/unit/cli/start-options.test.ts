@@ -76,6 +76,13 @@ describe('the join token', () => {
     expect((await parse(['--join', '-'], ' GDL1.from-stdin\n\n')).join).toBe('GDL1.from-stdin')
   })
 
+  test('is found in the line that an invitation is', async () => {
+    const line = 'godel-node start --realm lab --join GDL1.a.b-_c\nFor one host as member, until 12:00:00.\n'
+    expect((await parse(['--join', '-'], line)).join).toBe('GDL1.a.b-_c')
+    expect((await parse(['--join', line])).join).toBe('GDL1.a.b-_c')
+    expect((await parse(['--join', 'something else'])).join).toBe('something else')
+  })
+
   test.each([
     ['from a file that is not there', '@/nowhere', '', 'INVALID_ARGUMENT'],
     ['from nothing', '-', '\n', 'INVALID_ARGUMENT'],

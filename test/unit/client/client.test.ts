@@ -1,4 +1,5 @@
 /** The SDK against the real API over a fake node. */
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer, type RequestListener, type Server } from 'node:http'
@@ -192,6 +193,30 @@ describe('files', () => {
       './src/empty/': 'Directory',
     })
   })
+
+  test('that are no files are left out, last of their directory or not', async () => {
+    const dir = join(scratch, 'pipes')
+    await mkdir(join(dir, 'inner'), { recursive: true })
+    for (const name of ['a-pipe', 'inner/pipe', 'z-pipe']) execFileSync('mkfifo', [join(dir, name)])
+    await writeFile(join(dir, 'file'), '')
+    await client.agents.uploadWorkspace(dir)
+    expect(Object.keys(await entriesOf(server.node.uploads.at(-1)!)).toSorted()).toEqual(['./', './file', './inner/'])
+  })
+
+  test.runIf(process.platform === 'linux')(
+    'that cannot be read fail the whole once, however many they are',
+    async () => {
+      const dir = join(scratch, 'unreadable')
+      await mkdir(dir)
+      await writeFile(join(dir, 'file'), 'x'.repeat(100_000))
+      for (const byte of [0xfa, 0xfb, 0xfc, 0xfd, 0xfe])
+        await writeFile(Buffer.concat([Buffer.from(`${dir}/name-`), Buffer.from([byte])]), '')
+      const uploads = server.node.uploads.length
+      await expect(client.agents.uploadWorkspace(dir)).rejects.toMatchObject({ code: 'WORKSPACE_FAILED' })
+      await new Promise((resolve) => setTimeout(resolve, 50)) // the later ones fail by now, and nobody is hurt
+      expect(server.node.uploads).toHaveLength(uploads)
+    },
+  )
 
   test('of a repository on this machine are cloned here and sent', async () => {
     const repository = join(scratch, 'repository')

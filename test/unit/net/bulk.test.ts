@@ -60,6 +60,21 @@ describe('a bulk transfer', () => {
     expect(await sending).toBe(65_536_000)
   })
 
+  it('to a reader that is slower than the wire arrives whole', async () => {
+    const [a, b] = await nets.pair()
+    b.bulk.handle('slow', async (_peer, _header, source) => {
+      const hash = createHash('sha256')
+      for await (const piece of source) {
+        hash.update(piece)
+        for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve))
+      }
+      return hash.digest('hex')
+    })
+    const bytes = randomBytes(800 * 65_536)
+    const answer = createHash('sha256').update(bytes).digest('hex')
+    expect(await a.bulk.send(b.peer, 'slow', null, pieces(bytes, 65_536))).toBe(answer)
+  })
+
   it('delivers what its source gave before it pauses', async () => {
     const [a, b] = await nets.pair()
     const arrived = gate()
