@@ -193,7 +193,7 @@ export const limits = {
   sandboxProbeMs: 10_000,
 
   // Start
-  startMemoryMs: 3_000, // after which what starting left in memory is given back
+  startMemoryMs: 1_000, // after which what starting left in memory is given back
 
   // Watchdog
   watchdogStartMs: 10_000,

@@ -1,7 +1,8 @@
 /**
  * What starting leaves behind. Loading and compiling some 1,800 modules fills the heap with garbage, and V8 collects when
  * as much again is allocated, which takes an idle node a minute or two. Measured, one collection takes 50 to 80 ms and
- * the process from 155 to 117 MB. Smaller young generations would do half of that, and slow the node down for good.
+ * the process from 155 to 117 MB. A smaller young generation would do half of that, and can only be asked for on the command
+ * line of the process.
  */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
