@@ -27,6 +27,7 @@ import type { Store } from '../store/store.ts'
 import type { Admission } from './admission.ts'
 import { createExecs, type RunExec } from './execs.ts'
 import { readShelvedAgents, shelveAgent, unshelveAgent, type ShelvedAgent } from './host-store.ts'
+import { startingAgent } from './need-of.ts'
 import type { Watchdog } from './watchdog.ts'
 import type { WorkspaceSourceFiles, Workspaces } from './workspaces.ts'
 
@@ -171,19 +172,11 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
 
   const fresh = ({ spec, epoch, grant }: StartOrder): ShelvedAgent => {
     const now = clock.wallMs()
-    // Field by field: a spec may hold more than is asked of it, and an agent is handed on to everybody.
-    const { id, realm, owner, role, model, runtime, labels, timeoutSeconds } = spec
+    const at = { host: peer, hostName: traits.name, epoch, isolation: deps.isolation }
+    const { timeoutSeconds } = spec
     return {
       agent: {
-        ...{ id, realm, owner, role, runtime, labels },
-        ...(model !== undefined && { model }),
-        status: 'starting',
-        host: peer,
-        hostName: traits.name,
-        epoch,
-        isolation: deps.isolation,
-        createdAtMs: now,
-        changedAtMs: now,
+        ...startingAgent(spec, at, now),
         ...(timeoutSeconds !== undefined && { expiresAtMs: now + timeoutSeconds * 1000 }),
       },
       grant,

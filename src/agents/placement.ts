@@ -28,7 +28,7 @@ import { describeNeed, explainRoute, route, type RoutePolicy } from '../routing/
 import type { Decisions } from './decisions.ts'
 import type { Directory } from './directory.ts'
 import { agentKill, agentRelease, agentReserve, agentSpawn } from './methods.ts'
-import { needOf, specOf } from './need-of.ts'
+import { needOf, specOf, startingAgent } from './need-of.ts'
 import { createSettle, meaningOf } from './settle.ts'
 
 export interface Placement {
@@ -237,19 +237,9 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
 
   /** Tells the homes that the agent is to be at `target` under a new epoch, before anything starts there. */
   const raise = async ({ spec, epoch }: Journey, target: string, grant: Uint8Array): Promise<void> => {
-    const now = clock.wallMs()
-    const { requirements: _, timeoutSeconds: _timeout, git: _git, ...said } = spec
     const isolation = mesh.view.get(target)?.ad.isolation ?? 'none'
-    const agent: Agent = {
-      ...said,
-      status: 'starting',
-      host: target,
-      hostName: nameOf(target),
-      epoch,
-      isolation,
-      createdAtMs: now,
-      changedAtMs: now,
-    }
+    const at = { host: target, hostName: nameOf(target), epoch, isolation }
+    const agent = startingAgent(spec, at, clock.wallMs())
     const homes = await ownership.publish({ agent, version: 0, mode: 'pinned' }, grant)
     log.info('epoch raised', { agent: spec.id, epoch, target, homes })
   }

@@ -56,7 +56,6 @@ export const limits = {
   stopTimeoutMs: 3_000,
 
   // Realm and identity
-  realmNameLengthMax: 63,
   certificateTtlMs: 7 * 24 * 60 * 60_000,
   certificateTtlMsMax: 30 * 24 * 60 * 60_000,
   certificateBytesMax: 1_024,
