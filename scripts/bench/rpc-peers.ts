@@ -69,6 +69,6 @@ export const connectNet = async (server: { peer: string; addresses: string[] }):
   const deps = { key: createNodeKey(), limits, clock: createRealClock(), log: silentLog, meter: silentMeter }
   const net = await startNet(deps, { listen: [] })
   await net.dial(server.peer, server.addresses)
-  net.admit(server.peer)
+  net.admit(server.peer, { kind: 'member', role: 'admin' })
   return net
 }

@@ -16,7 +16,7 @@ const ready = (value: unknown) => process.send!(value)
 const serveNet = async () => {
   const deps = { key: createNodeKey(), limits, clock: createRealClock(), log: silentLog, meter: silentMeter }
   const net = await startNet(deps, { listen: ['/ip4/127.0.0.1/tcp/0'] })
-  net.onConnected((peer) => net.admit(peer))
+  net.onConnected((peer) => net.admit(peer, { kind: 'member', role: 'admin' }))
   net.rpc.register([bind(echo, (request) => request)])
   // The client asks for a number of bytes, and gets them back on a bulk stream.
   net.bulk.handle('want', async (peer, header) => {

@@ -52,6 +52,7 @@ export const agentSpawn = unary({
 /** The agent as its host sees it; nothing when it does not run there. */
 export const agentStatus = unary({
   name: 'agent.status',
+  access: 'observer',
   request: Type.Object({ agent: AgentIdSchema }),
   response: Type.Object({ agent: Type.Optional(AgentSchema) }),
 })
@@ -59,6 +60,7 @@ export const agentStatus = unary({
 /** The agents of a node, in pages, and those that it knows as a home and whose host does not answer. */
 export const agentList = streaming({
   name: 'agent.list',
+  access: 'observer',
   request: Type.Object({ unanswered: Type.Array(PeerIdSchema, { maxItems: 4_096 }) }),
   response: Type.Object({
     agents: Type.Array(AgentSchema, { maxItems: limits.agentsPerPage }),

@@ -14,8 +14,7 @@ import {
 } from './advertisement.ts'
 import { limits } from './limits.ts'
 import { Count, OneOf } from './schema.ts'
-
-export const RoleSchema = OneOf(['admin', 'member', 'observer'])
+import { RoleSchema } from './standing.ts'
 
 /** `live`: the process answers. `ready`: it takes work. */
 export const HealthSchema = Type.Object({

@@ -10,7 +10,8 @@ import { limits } from '../base/limits.ts'
 import { Count, parser } from '../base/schema.ts'
 import { openJws, signJws } from './jws.ts'
 import { publicKeyOfPeer, type NodeKey } from './node-key.ts'
-import { RoleSchema, SeedSchema, type Realm, type Role, type Seed } from './realm-document.ts'
+import { SeedSchema, type Realm, type Seed } from './realm-document.ts'
+import { RoleSchema, type Role } from '../base/standing.ts'
 
 export interface JoinToken {
   readonly tokenId: string

@@ -9,13 +9,10 @@ import { NameSchema, PeerIdSchema } from '../base/advertisement.ts'
 import { GodelError, hasCode } from '../base/errors.ts'
 import { sha256Hex } from '../base/hash.ts'
 import { limits } from '../base/limits.ts'
-import { Count, OneOf, parser } from '../base/schema.ts'
+import { Count, parser } from '../base/schema.ts'
+import { RoleSchema, ScopesSchema } from '../base/standing.ts'
 import { openJws, signJws } from './jws.ts'
 import type { NodeKey } from './node-key.ts'
-
-export const RoleSchema = OneOf(['admin', 'member', 'observer'])
-/** `admin` acts on everything, `member` spawns and acts on its own, `observer` reads. */
-export type Role = Static<typeof RoleSchema>
 
 const Hash = Type.String({ pattern: '^[0-9a-f]{64}$' })
 /** An Ed25519 public key in base64url; the last character carries four bits. */
@@ -53,7 +50,7 @@ const RealmDocumentSchema = Type.Object({
   grants: Type.Array(
     Type.Object({
       realm: Hash,
-      scopes: Type.Array(OneOf(['capacity', 'exec', 'migrate']), { maxItems: 3 }),
+      scopes: ScopesSchema,
       agentsPerNode: Count(limits.capacityMax),
     }),
     { maxItems: 16 },

@@ -71,6 +71,7 @@ export const realmDocument = unary({
 /** A member asks an issuer for its next certificate, with the role that it has. FORBIDDEN where the callee is no issuer. */
 export const realmRenew = unary({
   name: 'realm.renew',
+  access: 'observer',
   request: Type.Object({}),
   response: Type.Object({ certificate: CertificateSchema }),
   requestBytesMax: 1_024,
@@ -100,6 +101,7 @@ export type Digest = Static<typeof DigestSchema>
 /** First step of a sync: the hashes of the buckets of the view, and which realm document is known. */
 export const viewSync = unary({
   name: 'view.sync',
+  access: 'observer',
   request: Type.Object({}),
   response: Type.Object({ buckets: Type.Array(Bytes(16), { maxItems: 4_096 }), head: RealmHeadSchema }),
   requestBytesMax: 1_024,
@@ -108,6 +110,7 @@ export const viewSync = unary({
 /** Second step: what is in some buckets, in the order of PeerIds, a page at a time. */
 export const viewDigests = unary({
   name: 'view.digests',
+  access: 'observer',
   request: Type.Object({
     buckets: Type.Array(Count(4_095), { maxItems: 4_096 }),
     after: Type.Optional(PeerIdSchema),
@@ -122,6 +125,7 @@ export const viewDigests = unary({
 /** Third step: the records of some peers; as many of them, from the first on, as fit into a page. */
 export const viewPull = unary({
   name: 'view.pull',
+  access: 'observer',
   request: Type.Object({ peers: Type.Array(PeerIdSchema, { maxItems: limits.syncEntriesPerPage }) }),
   response: Type.Object({
     records: Type.Array(WireRecordSchema, { maxItems: limits.syncEntriesPerPage }),
@@ -133,6 +137,7 @@ export const viewPull = unary({
 /** Hands records over: what the other lacks, a last word, or what is said of the other itself. */
 export const viewPush = unary({
   name: 'view.push',
+  access: 'observer',
   request: Type.Object({ records: Type.Array(WireRecordSchema, { maxItems: limits.syncEntriesPerPage }) }),
   response: Type.Object({ refused: Count() }),
   responseBytesMax: 1_024,
@@ -141,6 +146,7 @@ export const viewPush = unary({
 /** Are you there? The answer is the callee's own advertisement, so that a probe tells how it is as well. */
 export const nodeHeartbeat = unary({
   name: 'node.heartbeat',
+  access: 'observer',
   request: Type.Object({}),
   response: Type.Object({ envelope: EnvelopeSchema, ageMs: AgeSchema }),
   requestBytesMax: 1_024,
@@ -150,6 +156,7 @@ export const nodeHeartbeat = unary({
 /** The caller's last word, straight from it, since gossip may lose it. */
 export const nodeLeft = unary({
   name: 'node.left',
+  access: 'observer',
   request: Type.Object({ envelope: EnvelopeSchema }),
   response: Type.Object({}),
   requestBytesMax: 4 * 1024,

@@ -127,7 +127,7 @@ export const startTrust = (deps: TrustDeps): Trust => {
     const isNew = !net.isAdmitted(peer)
     stopWaiting(peer)
     admitted.set(peer, granted)
-    net.admit(peer)
+    net.admit(peer, { kind: 'member', role: granted.membership.role })
     if (ad) deps.onAd(peer, ad)
     if (!isNew) return
     log.debug('admitted a member', { peer, role: granted.membership.role })

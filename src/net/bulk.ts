@@ -9,10 +9,12 @@ import type { Clock } from '../base/clock.ts'
 import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
+import type { Standing } from '../base/standing.ts'
 import { bulkEnd, bulkFrame, bulkFrames, createBulkReader } from './bulk-frame.ts'
 import { bulkDuplex } from './bulk-stream.ts'
+import { mustBeAllowed } from './callee.ts'
 import { encodeBounded } from './item-sender.ts'
-import type { Bulk, BulkHandler } from './net.ts'
+import type { Bulk, BulkAccess, BulkHandler } from './net.ts'
 import { reasonOf } from './reason.ts'
 import { decodeError, encodeError } from './wire-error.ts'
 
@@ -23,7 +25,7 @@ export interface BulkDeps {
   readonly clock: Clock
   readonly log: Log
   openStream(peer: string, signal: AbortSignal): Promise<{ stream: Stream; connection: Connection }>
-  isAdmitted(peer: string): boolean
+  standingOf(peer: string): Standing | undefined
 }
 
 export interface BulkHost extends Bulk {
@@ -54,7 +56,7 @@ const watchIdle = (deps: BulkDeps, stream: Stream) => {
 
 export const createBulk = (deps: BulkDeps): BulkHost => {
   const { limits, log } = deps
-  const handlers = new Map<string, BulkHandler>()
+  const handlers = new Map<string, { handler: BulkHandler; row: BulkAccess & { name: string } }>()
   const active = new Set<Stream>()
   let closed = false
 
@@ -163,10 +165,11 @@ export const createBulk = (deps: BulkDeps): BulkHost => {
     const handled = async (): Promise<Uint8Array> => {
       try {
         const [purpose, header] = parseOpening(await reader.frame(limits.bulkHeaderBytesMax))
-        const handler = handlers.get(purpose)
-        if (handler === undefined)
+        const entry = handlers.get(purpose)
+        if (entry === undefined)
           throw new GodelError({ code: 'UNSUPPORTED', what: `bulk ${purpose}`, reason: 'no handler' })
-        const answer = await handler(peer, header, reader.data(limits.bulkFrameBytes), signal)
+        mustBeAllowed(entry.row, deps.standingOf(peer), peer)
+        const answer = await entry.handler(peer, header, reader.data(limits.bulkFrameBytes), signal)
         return status(1, encodeBounded(answer ?? null, `the answer of bulk ${purpose}`, limits.bulkHeaderBytesMax))
       } catch (error) {
         if (!(error instanceof GodelError)) log.error('a bulk handler failed', { peer, reason: reasonOf(error) })
@@ -189,14 +192,15 @@ export const createBulk = (deps: BulkDeps): BulkHost => {
 
   return {
     send,
-    handle(purpose, handler) {
+    handle(purpose, handler, access = { access: 'member' }) {
       if (handlers.has(purpose))
         throw new GodelError({ code: 'CONFLICT', what: `bulk ${purpose}`, reason: 'it has a handler' })
-      handlers.set(purpose, handler)
+      handlers.set(purpose, { handler, row: { name: `bulk ${purpose}`, ...access } })
     },
     accept(stream, connection) {
       const peer = connection.remotePeer.toString()
-      if (closed || !deps.isAdmitted(peer)) return stream.abort(new Error('bulk is taken from members only'))
+      if (closed || deps.standingOf(peer) === undefined)
+        return stream.abort(new Error('bulk is taken from members only'))
       active.add(stream)
       const controller = new AbortController()
       const idle = watchIdle(deps, stream)

@@ -6,6 +6,7 @@ import type { Clock } from '../base/clock.ts'
 import { decode } from '../base/codec.ts'
 import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
+import { callFault, type Access, type Scope, type Standing } from '../base/standing.ts'
 import type { Deadline, Deadlines } from './deadlines.ts'
 import { Kind, readCredit, readRequest, type RequestHead } from './frame.ts'
 import { createItemInbox, type ItemInbox } from './item-inbox.ts'
@@ -29,7 +30,8 @@ export interface CalleeDeps {
   readonly outbox: Outbox
   readonly registry: Pick<Registry, 'find'>
   readonly load: PeerLoad
-  isAdmitted(): boolean
+  /** Who the peer is here; undefined before it is admitted. */
+  standing(): Standing | undefined
   ended(): void
   violation(reason: string): never
   /** A handler threw something that is not an error of ours. */
@@ -63,9 +65,7 @@ export const createCallee = (deps: CalleeDeps): Callee => {
     }
     const row = registry.find(head.name, head.version)
     const { method } = row
-    if (method.access === 'member' && !deps.isAdmitted()) {
-      throw new GodelError({ code: 'NOT_A_MEMBER', peer, reason: `${method.name} is answered to members only` })
-    }
+    mustBeAllowed(method, deps.standing(), peer)
     if ((method.kind === 'stream') !== head.stream) {
       throw new GodelError({
         code: 'INVALID_MESSAGE',
@@ -92,7 +92,15 @@ export const createCallee = (deps: CalleeDeps): Callee => {
     const { row, request } = accepted
     const timeoutMs = head.timeoutMs === 0 ? Infinity : Math.min(head.timeoutMs, limits.rpcTimeoutMsMax)
     const deadlineMs = timeoutMs === Infinity ? Infinity : deps.clock.monotonicMs() + timeoutMs
-    const call = new IncomingCall(peer, row.method, id, head, timeoutMs, deadlineMs, onExpired)
+    const call = new IncomingCall(
+      { peer, standing: deps.standing() },
+      row.method,
+      id,
+      head,
+      timeoutMs,
+      deadlineMs,
+      onExpired,
+    )
     pending.set(id, call)
     load.calls++
     load.requestBytes += call.requestBytes
@@ -255,6 +263,7 @@ const nothing: AsyncIterable<never> = {
 /** A class for the sake of its getter: most handlers never ask for the signal, and making one costs more than a call. */
 class IncomingCall implements CallContext<unknown>, Deadline {
   readonly peer: string
+  readonly standing: Standing | undefined
   readonly method: Method
   readonly id: number
   readonly creditBytes: number
@@ -268,7 +277,7 @@ class IncomingCall implements CallContext<unknown>, Deadline {
   readonly #onExpired: (call: IncomingCall) => void
 
   constructor(
-    peer: string,
+    caller: { peer: string; standing: Standing | undefined },
     method: Method,
     id: number,
     head: RequestHead,
@@ -276,7 +285,8 @@ class IncomingCall implements CallContext<unknown>, Deadline {
     deadlineMs: number,
     onExpired: (call: IncomingCall) => void,
   ) {
-    this.peer = peer
+    this.peer = caller.peer
+    this.standing = caller.standing
     this.method = method
     this.id = id
     this.creditBytes = head.creditBytes
@@ -306,4 +316,17 @@ class IncomingCall implements CallContext<unknown>, Deadline {
   expire(): void {
     this.#onExpired(this)
   }
+}
+
+/** NOT_A_MEMBER before the caller is admitted, FORBIDDEN beyond what its standing allows. */
+export const mustBeAllowed = (
+  row: { readonly name: string; readonly access: Access; readonly guests?: Scope | 'any' | undefined },
+  standing: Standing | undefined,
+  peer: string,
+): void => {
+  if (row.access === 'anyone') return
+  if (standing === undefined)
+    throw new GodelError({ code: 'NOT_A_MEMBER', peer, reason: `${row.name} is answered to members only` })
+  const reason = callFault(row, standing)
+  if (reason !== undefined) throw new GodelError({ code: 'FORBIDDEN', action: row.name, reason })
 }

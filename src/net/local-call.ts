@@ -42,7 +42,7 @@ export const callLocally = async (
 ): Promise<unknown> => {
   const row = deps.registry.find(method.name, method.version)
   const deadline = deadlineSignal(deps.clock, timeoutMs, options.signal)
-  const context: CallContext = { peer: deps.self, signal: deadline.signal, incoming: none() }
+  const context: CallContext = { peer: deps.self, standing: undefined, signal: deadline.signal, incoming: none() }
   try {
     const parsed = row.method.parseRequest(request)
     const work = Promise.resolve().then(() => row.handle(parsed as never, context as CallContext<never>))
@@ -71,7 +71,7 @@ export async function* streamLocally(
   deadline.signal.addEventListener('abort', onAbort)
   if (deadline.signal.aborted) onAbort()
   const incoming = options.outgoing === undefined ? none() : checked(options.outgoing, row.method)
-  const context: CallContext = { peer: deps.self, signal: leave.signal, incoming }
+  const context: CallContext = { peer: deps.self, standing: undefined, signal: leave.signal, incoming }
   let iterator: AsyncIterator<unknown> | undefined
   try {
     const items = row.handle(row.method.parseRequest(request) as never, context as CallContext<never>)

@@ -6,9 +6,7 @@ import type { Static, TSchema } from 'typebox'
 import { GodelError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { parser, type Parse } from '../base/schema.ts'
-
-/** Who may call: `anyone` who has a connection, or only peers that have been admitted as members. */
-export type Access = 'anyone' | 'member'
+import type { Access, Scope, Standing } from '../base/standing.ts'
 
 /**
  * `unary`: one request, one response. `stream`: one request, then any number of items from the callee while the caller may
@@ -19,6 +17,8 @@ export interface Method<Request = unknown, Response = unknown, Incoming = unknow
   readonly version: number
   readonly kind: 'unary' | 'stream'
   readonly access: Access
+  /** The scope with which guests may call too; `any` asks for none, and without it they may not. */
+  readonly guests: Scope | 'any' | undefined
   readonly requestBytesMax: number
   readonly responseBytesMax: number
   readonly incomingBytesMax: number
@@ -31,6 +31,8 @@ export interface Method<Request = unknown, Response = unknown, Incoming = unknow
 export interface CallContext<Incoming = unknown> {
   /** The authenticated PeerId of the caller. */
   readonly peer: string
+  /** Who the caller is here; undefined for the node itself and for one that is not admitted. */
+  readonly standing: Standing | undefined
   /** Aborts when the caller cancels, the deadline passes, or the connection is lost. */
   readonly signal: AbortSignal
   /** What the caller sends after its request; empty for unary methods. Reading it grants credit. */
@@ -74,7 +76,9 @@ export interface Rpc {
 interface Row<Request extends TSchema, Response extends TSchema> {
   name: string
   version?: number
+  /** The least role; `member` unless told. */
   access?: Access
+  guests?: Scope | 'any'
   request: Request
   response: Response
   /** Bounds of one encoded request, response or item; limits.rpcPayloadBytesMax unless told. */
@@ -108,6 +112,7 @@ const common = <Request extends TSchema, Response extends TSchema>(row: Row<Requ
   name: row.name,
   version: row.version ?? 1,
   access: row.access ?? ('member' as const),
+  guests: row.guests,
   requestBytesMax: row.requestBytesMax ?? limits.rpcPayloadBytesMax,
   responseBytesMax: row.responseBytesMax ?? limits.rpcPayloadBytesMax,
   parseRequest: parser(`a request of ${row.name}`, row.request),

@@ -16,6 +16,7 @@ import { GodelError, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Meter } from '../base/meter.ts'
+import type { Access, GuestStanding, Scope, Standing } from '../base/standing.ts'
 import { bulkProtocol, createBulk } from './bulk.ts'
 import { open, seal } from './envelope.ts'
 import { createGossipGate } from './gossip-gate.ts'
@@ -45,10 +46,23 @@ export type TopicHandler = (bytes: Uint8Array, from: string) => Verdict | Promis
 
 /** Gossip with admitted peers; `from` of a handler is the peer that passed the message on, not its author. */
 export interface Pubsub {
-  /** One handler per topic (CONFLICT for a second). Gives the function that ends the subscription. */
-  subscribe(topic: string, handler: TopicHandler): () => void
+  /**
+   * One handler per topic (CONFLICT for a second). Members take part; a guest does where `guests` says so of it, and is
+   * neither heard nor told anything on other topics. Gives the function that ends the subscription.
+   */
+  subscribe(
+    topic: string,
+    handler: TopicHandler,
+    guests?: (peer: string, standing: GuestStanding) => boolean,
+  ): () => void
   /** TOO_LARGE over limits.gossipMessageBytesMax. Without any listener the message goes nowhere, which is no error. */
   publish(topic: string, bytes: Uint8Array): Promise<void>
+}
+
+/** Who may send for a purpose, as for a method. */
+export interface BulkAccess {
+  readonly access: Access
+  readonly guests?: Scope | 'any'
 }
 
 export type BulkHandler = (
@@ -71,8 +85,8 @@ export interface Bulk {
     source: AsyncIterable<Uint8Array>,
     options?: { signal?: AbortSignal },
   ): Promise<unknown>
-  /** One handler per purpose (CONFLICT for a second). What it throws is thrown to the sender. */
-  handle(purpose: string, handler: BulkHandler): void
+  /** One handler per purpose (CONFLICT for a second), for members unless told. What it throws is thrown to the sender. */
+  handle(purpose: string, handler: BulkHandler, access?: BulkAccess): void
 }
 
 export type Direction = 'inbound' | 'outbound'
@@ -93,8 +107,13 @@ export interface Net {
   /** Called when the last connection to a peer is closed. */
   onDisconnected(fn: (peer: string) => void): () => void
   disconnect(peer: string): Promise<void>
-  /** From now on gossip is spoken with the peer and member methods are answered; ends with its last connection. */
-  admit(peer: string): void
+  /**
+   * From now on gossip is spoken with the peer and its calls are answered as far as its standing goes; ends with its last
+   * connection. Once more with another standing: that one counts from then on.
+   */
+  admit(peer: string, standing: Standing): void
+  /** The standing of an admitted peer. */
+  standingOf(peer: string): Standing | undefined
   /** Takes admission back and closes the connection. */
   expel(peer: string): void
   isAdmitted(peer: string): boolean
@@ -124,10 +143,10 @@ export const startNet = async (deps: NetDeps, options: NetOptions): Promise<Net>
     onAdmitted: (peer) => gate.admitted(peer),
     onGone: (peer) => gate.gone(peer),
   })
-  const { isAdmitted, connections } = peers
+  const { isAdmitted, standingOf, connections } = peers
   const gate = createGossipGate({ limits, clock, log, isAdmitted, connections })
-  const pubsub = createPubsub({ limits, log, meter: deps.meter })
-  const streams = { limits, clock, log, meter: deps.meter, isAdmitted }
+  const pubsub = createPubsub({ limits, log, meter: deps.meter, standingOf })
+  const streams = { limits, clock, log, meter: deps.meter, standingOf }
   const rpc = createRpc({ ...streams, self, openStream: streamOpener(peers, rpcProtocol) })
   const bulk = createBulk({ ...streams, openStream: streamOpener(peers, bulkProtocol) })
 
@@ -161,6 +180,7 @@ export const startNet = async (deps: NetDeps, options: NetOptions): Promise<Net>
     onDisconnected: peers.onDisconnected,
     disconnect: peers.disconnect,
     admit: peers.admit,
+    standingOf: peers.standingOf,
     expel: peers.expel,
     isAdmitted,
     rpc,

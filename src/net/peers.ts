@@ -9,6 +9,7 @@ import type { Clock } from '../base/clock.ts'
 import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
+import type { Standing } from '../base/standing.ts'
 import { deadlineSignal } from './deadline-signal.ts'
 import type { Direction } from './net.ts'
 import { reasonOf } from './reason.ts'
@@ -28,7 +29,8 @@ export interface Peers {
   attach(host: Libp2p): void
   dial(peer: string, addresses: readonly string[], signal?: AbortSignal): Promise<void>
   disconnect(peer: string): Promise<void>
-  admit(peer: string): void
+  admit(peer: string, standing: Standing): void
+  standingOf(peer: string): Standing | undefined
   expel(peer: string): void
   isAdmitted(peer: string): boolean
   isConnected(peer: string): boolean
@@ -45,7 +47,7 @@ export const bareAddress = (address: Multiaddr): string => address.toString().re
 
 export const createPeers = (deps: PeersDeps): Peers => {
   const { self, limits, clock, log } = deps
-  const admitted = new Set<string>()
+  const admitted = new Map<string, Standing>()
   const addresses = new Map<string, string[]>()
   const connectedFns = new Set<(peer: string, direction: Direction) => void>()
   const disconnectedFns = new Set<(peer: string) => void>()
@@ -158,11 +160,14 @@ export const createPeers = (deps: PeersDeps): Peers => {
 
     disconnect: closeAll,
 
-    admit(peer) {
-      if (admitted.has(peer) || connections(peer).length === 0) return
-      admitted.add(peer)
-      deps.onAdmitted(peer)
+    admit(peer, standing) {
+      if (connections(peer).length === 0) return
+      const isNew = !admitted.has(peer)
+      admitted.set(peer, standing)
+      if (isNew) deps.onAdmitted(peer)
     },
+
+    standingOf: (peer) => admitted.get(peer),
 
     expel(peer) {
       end(peer)

@@ -16,12 +16,14 @@ import { GodelError, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Meter } from '../base/meter.ts'
+import type { GuestStanding, Standing } from '../base/standing.ts'
 import type { Pubsub, TopicHandler, Verdict } from './net.ts'
 
 export interface PubsubDeps {
   readonly limits: Limits
   readonly log: Log
   readonly meter: Meter
+  standingOf(peer: string): Standing | undefined
 }
 
 export interface PubsubHost extends Pubsub {
@@ -44,12 +46,19 @@ const refused = (reason: string) => new GodelError({ code: 'INVALID_MESSAGE', wh
 export const createPubsub = (deps: PubsubDeps): PubsubHost => {
   const { limits, log, meter } = deps
   const handlers = new Map<string, TopicHandler>()
+  const guestsOf = new Map<string, (peer: string, standing: GuestStanding) => boolean>()
   let gossip: GossipSub | undefined
   let checking = 0
 
   const running = (): GossipSub => {
     if (gossip === undefined) throw new GodelError({ code: 'INTERNAL', reason: 'gossip was not started' })
     return gossip
+  }
+
+  const takesPart = (peer: string, topic: string): boolean => {
+    const standing = deps.standingOf(peer)
+    if (standing?.kind !== 'guest') return true
+    return guestsOf.get(topic)?.(peer, standing) ?? false
   }
 
   const check = async (handler: TopicHandler, from: PeerId, message: Message): Promise<TopicValidatorResult> => {
@@ -107,17 +116,20 @@ export const createPubsub = (deps: PubsubDeps): PubsubHost => {
   return {
     service(components) {
       gossip = gossipsub(options)(components) as GossipSub
+      onlyAllowedTopics(gossip as unknown as Receiver, takesPart)
       return gossip
     },
-    subscribe(topic, handler) {
+    subscribe(topic, handler, guests) {
       if (handlers.has(topic))
         throw new GodelError({ code: 'CONFLICT', what: `topic ${topic}`, reason: 'it is listened to' })
       handlers.set(topic, handler)
+      if (guests) guestsOf.set(topic, guests)
       running().topicValidators.set(topic, (from, message) => check(handler, from, message))
       running().subscribe(topic)
       return () => {
         if (handlers.get(topic) !== handler) return
         handlers.delete(topic)
+        guestsOf.delete(topic)
         running().topicValidators.delete(topic)
         running().unsubscribe(topic)
       }
@@ -129,5 +141,36 @@ export const createPubsub = (deps: PubsubDeps): PubsubHost => {
       }
       await running().publish(topic, bytes)
     },
+  }
+}
+
+/** What gossipsub has beyond its declared interface: the one way in of what peers send. */
+interface Receiver {
+  handleReceivedRpc(from: PeerId, rpc: ReceivedRpc): Promise<void>
+}
+interface ReceivedRpc {
+  subscriptions?: { topic?: string }[]
+  messages?: { topic?: string }[]
+  control?: { graft: { topicID?: string }[] }
+}
+
+/**
+ * Lets a peer take part in some topics only: what it says on others (subscriptions, grafts, messages) is dropped before gossipsub
+ * sees it, so that nothing of them is sent to it either. Ids of messages are hashes of their content, so it cannot ask
+ * for one that it has not seen.
+ */
+const onlyAllowedTopics = (gossip: Receiver, takesPart: (peer: string, topic: string) => boolean): void => {
+  const { handleReceivedRpc } = gossip
+  gossip.handleReceivedRpc = (from, rpc) => {
+    const peer = from.toString()
+    const allowed = ({ topic }: { topic?: string }) => takesPart(peer, topic ?? '')
+    return handleReceivedRpc.call(gossip, from, {
+      ...rpc,
+      subscriptions: rpc.subscriptions?.filter(allowed) ?? [],
+      messages: rpc.messages?.filter(allowed) ?? [],
+      ...(rpc.control && {
+        control: { ...rpc.control, graft: rpc.control.graft.filter(({ topicID }) => takesPart(peer, topicID ?? '')) },
+      }),
+    })
   }
 }

@@ -13,6 +13,7 @@ import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Meter } from '../base/meter.ts'
 import { createRefusals } from '../base/refusals.ts'
+import type { Standing } from '../base/standing.ts'
 import type { PeerLoad } from './callee.ts'
 import type { CallTerms } from './caller.ts'
 import { deadlineSignal } from './deadline-signal.ts'
@@ -33,7 +34,7 @@ export interface RpcDeps {
   readonly meter: Meter
   /** Opens a stream of /godel/rpc/1; PEER_UNREACHABLE when there is no connection. */
   openStream(peer: string, signal: AbortSignal): Promise<{ stream: Stream; connection: Connection }>
-  isAdmitted(peer: string): boolean
+  standingOf(peer: string): Standing | undefined
 }
 
 export interface RpcHost extends Rpc {
@@ -86,7 +87,7 @@ export const createRpc = (deps: RpcDeps): RpcHost => {
       deadlines,
       registry,
       load: entry.load,
-      isAdmitted: () => deps.isAdmitted(peer),
+      standing: () => deps.standingOf(peer),
       onViolation: (error) => {
         violations.note('a peer broke the RPC protocol', peer, error)
         connection.abort(error)

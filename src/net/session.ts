@@ -11,6 +11,7 @@ import type { Clock } from '../base/clock.ts'
 import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
+import type { Standing } from '../base/standing.ts'
 import { createCallee, type PeerLoad } from './callee.ts'
 import { createCaller, type Caller } from './caller.ts'
 import type { Deadlines } from './deadlines.ts'
@@ -29,7 +30,7 @@ export interface SessionDeps {
   readonly deadlines: Deadlines
   readonly registry: Pick<Registry, 'find'>
   readonly load: PeerLoad
-  isAdmitted(): boolean
+  standing(): Standing | undefined
   /** The peer broke the protocol: its connection is to be closed. */
   onViolation(error: GodelError): void
   onEnd(session: Session): void

@@ -8,6 +8,7 @@ import { SealedRecordSchema } from './records.ts'
 /** Keeps a record; answers once it is on disk. STALE_EPOCH, FORBIDDEN, QUEUE_FULL, INVALID_MESSAGE. */
 export const recordPut = unary({
   name: 'record.put',
+  access: 'observer',
   request: SealedRecordSchema,
   response: Type.Object({ epoch: Count() }),
   requestBytesMax: 16 * 1024,
@@ -16,6 +17,7 @@ export const recordPut = unary({
 /** The record that this home has of an agent, if it has one. */
 export const recordGet = unary({
   name: 'record.get',
+  access: 'observer',
   request: Type.Object({ agent: AgentIdSchema }),
   response: Type.Object({ held: Type.Optional(SealedRecordSchema) }),
 })

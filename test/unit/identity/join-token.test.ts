@@ -3,7 +3,8 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { limits } from '../../../src/base/limits.ts'
 import { checkJoinToken, issueJoinToken, readJoinToken } from '../../../src/identity/join-token.ts'
 import { createNodeKey } from '../../../src/identity/node-key.ts'
-import { amendRealm, foundRealm, type Realm, type Role } from '../../../src/identity/realm-document.ts'
+import { amendRealm, foundRealm, type Realm } from '../../../src/identity/realm-document.ts'
+import type { Role } from '../../../src/base/standing.ts'
 import { forge, mutate, openUnchecked } from './forge.ts'
 
 const wallMs = 1_800_000_000_000

@@ -119,7 +119,7 @@ describe('a bulk transfer', () => {
     expect(await code(a.bulk.send(b.peer, 'file', null, nothing()))).toBe('PEER_UNREACHABLE')
     await connect(a, b)
     expect(['STREAM_LOST', 'PEER_UNREACHABLE']).toContain(await code(a.bulk.send(b.peer, 'file', null, nothing())))
-    b.admit(a.peer)
+    b.admit(a.peer, { kind: 'member', role: 'admin' })
     expect(await code(a.bulk.send(b.peer, 'file', 'x'.repeat(20_000), nothing()))).toBe('TOO_LARGE')
   })
 

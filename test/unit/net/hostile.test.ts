@@ -149,7 +149,7 @@ describe('a hostile peer', () => {
   it('that sends random bytes on either protocol harms nothing and leaves nothing behind', async () => {
     const net = await serve()
     const host = await rogue(net)
-    net.admit(host.peerId.toString())
+    net.admit(host.peerId.toString(), { kind: 'member', role: 'admin' })
     await fc.assert(
       fc.asyncProperty(
         fc.constantFrom('/godel/rpc/1', '/godel/bulk/1'),

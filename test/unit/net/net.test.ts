@@ -55,7 +55,7 @@ describe('connections', () => {
     await b.close()
     await until(() => !a.isConnected(b.peer))
     expect(a.isAdmitted(b.peer)).toBe(false)
-    a.admit(b.peer) // without a connection there is nobody to admit
+    a.admit(b.peer, { kind: 'member', role: 'admin' }) // without a connection there is nobody to admit
     expect(a.isAdmitted(b.peer)).toBe(false)
   })
 })

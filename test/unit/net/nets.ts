@@ -48,8 +48,8 @@ export const connect = async (from: Net, to: Net): Promise<void> => {
 }
 
 export const admitEachOther = (a: Net, b: Net): void => {
-  a.admit(b.peer)
-  b.admit(a.peer)
+  a.admit(b.peer, { kind: 'member', role: 'admin' })
+  b.admit(a.peer, { kind: 'member', role: 'admin' })
 }
 
 /** Waits for a condition; fails after `timeoutMs`. */

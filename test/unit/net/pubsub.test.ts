@@ -71,7 +71,7 @@ describe('gossip', () => {
   it('is not spoken with a stranger in either direction, until it is admitted', async () => {
     const [a, stranger] = [await nets.start({ admissionTimeoutMs: 60_000 }), await nets.start()]
     await connect(stranger, a)
-    stranger.admit(a.peer) // it does what it can to take part
+    stranger.admit(a.peer, { kind: 'member', role: 'admin' }) // it does what it can to take part
     const [onA, onStranger] = [listen(a, 't'), listen(stranger, 't')]
     for (let i = 0; i < 20; i++) {
       await stranger.pubsub.publish('t', Buffer.from(`bad ${i}`))
@@ -79,7 +79,7 @@ describe('gossip', () => {
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
     expect([onA, onStranger]).toEqual([[], []])
-    a.admit(stranger.peer)
+    a.admit(stranger.peer, { kind: 'member', role: 'admin' })
     await publishUntil(a, 't', () => onStranger.some((message) => message.startsWith('warm')))
     expect(onStranger.some((message) => message.startsWith('secret'))).toBe(false)
     await publishUntil(stranger, 't', () => onA.some((message) => message.startsWith('warm')))
@@ -118,7 +118,7 @@ describe('gossip', () => {
       await rogue.dial(multiaddr(`${net.addresses()[0]}/p2p/${net.peer}`))
       const peer = rogue.peerId.toString()
       await until(() => net.isConnected(peer))
-      net.admit(peer)
+      net.admit(peer, { kind: 'member', role: 'admin' })
       const stream = await rogue.getConnections()[0]!.newStream('/meshsub/1.2.0')
       const topics = Buffer.concat(Array.from({ length: 350_000 }, (_, i) => subscription(`t${i}`)))
       const before = heldBytes()

@@ -166,7 +166,7 @@ describe('calls', () => {
     block = false
     await until(() => !a.isConnected(b.peer) && !b.isConnected(a.peer))
     await connect(a, b)
-    b.admit(a.peer)
+    b.admit(a.peer, { kind: 'member', role: 'admin' })
     expect(await a.rpc.call(b.peer, echo, { n: 7 })).toEqual({ n: 7 })
   })
 

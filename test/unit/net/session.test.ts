@@ -42,7 +42,15 @@ const createSides = (arrive: () => Promise<void> = async () => {}): [Side, Side]
       sides[1 - index]!.rpc.accept(inbound, connectionTo(self))
       return { stream: outbound, connection: connectionTo(other) }
     }
-    const deps = { self, limits, clock, log: silentLog, meter: silentMeter, openStream, isAdmitted: () => true }
+    const deps = {
+      self,
+      limits,
+      clock,
+      log: silentLog,
+      meter: silentMeter,
+      openStream,
+      standingOf: () => ({ kind: 'member', role: 'admin' }) as const,
+    }
     const rpc = createRpc(deps)
     open.push(rpc)
     return { peer: self, rpc, opened }
