@@ -10,6 +10,7 @@
  * liveness.ts        the failure detector as a step function; watch.ts performs it, ring.ts says who watches whom
  * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; upkeep.ts renews and ends certificates
  * member-rpc.ts      calls members, connected or not
+ * governance.ts pins.ts guest-view.ts   what operators change, and who is known from outside the realm
  */
 import type { Capacity, NodeTraits } from '../base/advertisement.ts'
 import type { Clock } from '../base/clock.ts'
