@@ -64,6 +64,8 @@ export interface MeshView extends View {
   merge(record: PeerRecord): MergeOutcome
   /** Adds a verified accusation; counts only against the incarnation that is known of its subject. */
   accuse(subject: string, incarnation: number, accusation: Accusation): MergeOutcome
+  /** Takes out a peer that belongs to the realm no longer: told of as left, and what it says of others counts no more. */
+  remove(peer: string): void
   record(peer: string): PeerRecord | undefined
   /** The records that are handed on: whatever has not expired, the own included. */
   records(): PeerRecord[]
@@ -221,6 +223,21 @@ export const createView = (
       if (known.record.accusations.some((one) => one.accuser === accusation.accuser)) return 'known'
       put(withAccusation(known.record, accusation, limits.accusersKept))
       return 'news'
+    },
+    remove(peer) {
+      const entry = held.get(peer)
+      if (peer === self) return
+      if (entry) {
+        held.delete(peer)
+        up -= Number(isUp(entry.state))
+        version++
+        tell({ ...entry, state: 'left' }, entry)
+      }
+      for (const { record } of [...held.values()]) {
+        const accusations = record.accusations.filter(({ accuser }) => accuser !== peer)
+        if (accusations.length === record.accusations.length) continue
+        put({ ...record, accusations, accusedAtMs: accusations.length === 0 ? undefined : record.accusedAtMs })
+      }
     },
     record: (peer) => held.get(peer)?.record,
     records() {

@@ -6,6 +6,8 @@ import { limits as defaults, type Limits } from '../../src/base/limits.ts'
 import { silentLog, type Log } from '../../src/base/log.ts'
 import { silentMeter } from '../../src/base/meter.ts'
 import { createNodeKey, type NodeKey } from '../../src/identity/node-key.ts'
+import { rootName } from '../../src/identity/realm-document.ts'
+import type { RootKeys } from '../../src/identity/root-keys.ts'
 import { startMesh, type Mesh } from '../../src/mesh/mesh.ts'
 import { startNet, type Net } from '../../src/net/net.ts'
 import { createRealClock } from '../../src/node/real-clock.ts'
@@ -36,6 +38,9 @@ export interface MeshNodeOptions {
   name: string
   key?: NodeKey
   rootKey?: NodeKey
+  /** The root keys that it holds; in memory, and of `rootKey` alone, unless told. */
+  roots?: RootKeys
+  onFailed?: (error: GodelError) => void
   store?: Store
   realm?: string | undefined
   join?: string
@@ -82,6 +87,8 @@ export const startMeshNode = async (options: MeshNodeOptions): Promise<MeshNode>
         capacity: () => ({ ...capacity }),
         traits: traitsOf(name, options.traits),
         rootKey: () => Promise.resolve(rootKey),
+        roots: options.roots ?? rootsInMemory(rootKey),
+        ...(options.onFailed && { onFailed: options.onFailed }),
       },
       { realm: options.realm, join: options.join, bootstrap: options.bootstrap ?? [] },
     )
@@ -108,6 +115,20 @@ export const startMeshNode = async (options: MeshNodeOptions): Promise<MeshNode>
     async leave() {
       await mesh.leave()
       await kill()
+    },
+  }
+}
+
+/** Root keys as createRootKeys keeps them, without files. */
+export const rootsInMemory = (first: NodeKey): RootKeys => {
+  let present = first
+  let next: NodeKey | undefined
+  return {
+    held: async (roots) => [present, next].find((key) => key !== undefined && roots.includes(rootName(key))),
+    prepare: async () => (next ??= createNodeKey()),
+    async adopt() {
+      if (next) present = next
+      next = undefined
     },
   }
 }
