@@ -121,7 +121,7 @@ export const startMeshNode = async (options: MeshNodeOptions): Promise<MeshNode>
 }
 
 /** Root keys as createRootKeys keeps them, without files. */
-export const rootsInMemory = (first: NodeKey): RootKeys => {
+const rootsInMemory = (first: NodeKey): RootKeys => {
   let present = first
   let next: NodeKey | undefined
   return {

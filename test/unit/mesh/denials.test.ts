@@ -46,6 +46,7 @@ let issuing: Issuing
 let news: ReturnType<typeof createRealmNews>
 let doubles: number
 let answered: number
+let fetches: number
 
 const certify = (
   issuer: Key,
@@ -71,6 +72,7 @@ beforeEach(async () => {
   clock = createFakeClock({ wallMs })
   doubles = 0
   answered = 0
+  fetches = 0
   const store = openMemoryStore()
   const common = { store, key: founder, clock, log: silentLog, limits }
   member = await openMember(
@@ -99,7 +101,7 @@ beforeEach(async () => {
     onMembership() {},
   })
   issuing = createIssuing({ ...common, member, refusals })
-  news = createRealmNews({ member, learnFrom: async () => {} })
+  news = createRealmNews({ member, clock, limits, learnFrom: async () => void fetches++ })
   await accept.ad(await adBy(author, { incarnation: 5 }), 0)
   await accept.ad(await adBy(other, { incarnation: 5 }), 0)
 })
@@ -249,6 +251,18 @@ describe('a realm document is denied', () => {
     ],
     ['of a foreign realm', () => member.learn(foreign.chain), 'REALM_MISMATCH'],
   ])
+})
+
+test('heads with no document behind them are not passed on, and cost one fetch in a while', async () => {
+  const { hash, realm: id } = member.head()
+  expect(await news.head({ realm: id, version: 1, hash: 'e'.repeat(64) }, other.peer)).toBe('stale')
+  expect(await news.head({ realm: id, version: 2, hash }, other.peer)).toBe('known')
+  for (let version = 3; version < 9; version++)
+    expect(await news.head({ realm: id, version, hash: 'f'.repeat(64) }, other.peer)).toBe('stale')
+  expect(fetches).toBe(1)
+  await clock.advance(limits.headPatienceMs)
+  await news.head({ realm: id, version: 9, hash: 'f'.repeat(64) }, other.peer)
+  expect(fetches).toBe(2)
 })
 
 describe('a revocation is denied', () => {
