@@ -67,6 +67,8 @@ export interface MeshView extends View {
   merge(record: PeerRecord): MergeOutcome
   /** Adds a verified accusation; counts only against the incarnation that is known of its subject. */
   accuse(subject: string, incarnation: number, accusation: Accusation): MergeOutcome
+  /** Takes out what is known of a peer, without a tombstone; listeners hear of one that was up that it is down. */
+  forget(peer: string): void
   record(peer: string): PeerRecord | undefined
   stateOf(peer: string): PeerState | undefined
   /** The records that are handed on: whatever has not expired, the own included. */
@@ -205,6 +207,17 @@ export const createView = (
     if (nowMs >= dueMsOf(record, true)) held.delete(peer)
   }
 
+  const forget = (peer: string): void => {
+    const entry = held.get(peer)
+    if (!entry || peer === self) return
+    held.delete(peer)
+    unsettled.delete(peer)
+    if (!entry.spent) tellRecord(entry.record, undefined)
+    if (!isUp(entry.state)) return
+    up--
+    tell({ ...entry, state: 'down' }, entry)
+  }
+
   const sweep = (): void => {
     const nowMs = clock.monotonicMs()
     const peers = up
@@ -268,6 +281,7 @@ export const createView = (
       put(withAccusation(known.record, accusation, limits.accusersKept))
       return 'news'
     },
+    forget,
     record: (peer) => held.get(peer)?.record,
     stateOf: (peer) => held.get(peer)?.state,
     accused: () => [...held.rare()].map(({ record }) => record).filter(({ accusations }) => accusations.length > 0),

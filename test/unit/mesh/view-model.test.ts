@@ -32,6 +32,7 @@ type Step =
       ageMs: number
     }
   | { type: 'accuse'; peer: string; incarnation: number; accuser: string; ageMs: number }
+  | { type: 'forget'; peer: string }
   | { type: 'wait'; ms: number }
 
 const peer = fc.constantFrom(...others)
@@ -55,6 +56,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     accuser: fc.constantFrom(self, ...others.slice(0, 3)),
     ageMs,
   }),
+  fc.record({ type: fc.constant('forget' as const), peer }),
   fc.record({ type: fc.constant('wait' as const), ms: fc.oneof(fc.constant(250), fc.integer({ min: 1, max: 6_000 })) }),
 )
 
@@ -85,6 +87,7 @@ const createModel = () => {
       if (known.accusations.some((one) => one.accuser === accusation.accuser)) return
       put(withAccusation(known, accusation, limits.accusersKept), nowMs)
     },
+    forget: (peer: string) => held.delete(peer),
     sweep(nowMs: number) {
       const peers = up()
       const judged = [...held].map(
@@ -106,7 +109,7 @@ const shown = (name: string, state: PeerState, { ad, issuedAtMs, accusations }: 
 describe('the view, which looks only at what has changed or is due', () => {
   test('holds after any messages and waits what a view holds that looks at everything', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+      fc.asyncProperty(fc.array(step, { maxLength: 60, size: 'max' }), async (steps) => {
         const clock = createFakeClock()
         const view = createView({ clock, limits, log: silentLog }, { peer: self })
         const own = recordOf(self, {}, { issuedAtMs: clock.monotonicMs() })
@@ -114,10 +117,11 @@ describe('the view, which looks only at what has changed or is due', () => {
         const model = createModel()
         const buckets = createBuckets(4)
         const heard = new Map<string, PeerState>()
+        const mistold: string[] = []
         for (const record of view.records()) buckets.replace(undefined, record)
         view.onRecord(buckets.replace)
         view.onChange((entry, previous) => {
-          expect(previous?.state).toBe(heard.get(entry.peer))
+          if (previous?.state !== heard.get(entry.peer)) mistold.push(entry.peer)
           heard.set(entry.peer, entry.state)
         })
         for (const one of steps) {
@@ -127,6 +131,11 @@ describe('the view, which looks only at what has changed or is due', () => {
             view.sweep()
             model.sweep(clock.monotonicMs())
             for (const name of heard.keys()) if (view.stateOf(name) === undefined) heard.delete(name)
+          } else if (one.type === 'forget') {
+            view.forget(one.peer)
+            model.forget(one.peer)
+            expect(isUp(heard.get(one.peer) ?? 'down')).toBe(false)
+            heard.delete(one.peer)
           } else if (one.type === 'accuse') {
             const accusation = accusationBy(one.accuser, nowMs - one.ageMs)
             if (one.accuser === one.peer) continue
@@ -141,6 +150,7 @@ describe('the view, which looks only at what has changed or is due', () => {
             }
             model.merge(record, nowMs)
           }
+          expect(mistold).toEqual([])
           const atMs = clock.monotonicMs()
           const seen = others.flatMap((name) => {
             const record = view.record(name)
@@ -155,7 +165,7 @@ describe('the view, which looks only at what has changed or is due', () => {
           expect(buckets.hashes()).toEqual(fresh.hashes())
         }
       }),
-      { numRuns: 500 },
+      { numRuns: 300 },
     )
   })
 
@@ -213,16 +223,29 @@ describe('the entries of the view', () => {
 describe('the neighbours on the ring', () => {
   test('are the same whether peers came and went or were looked at all at once', () => {
     const name = fc.integer({ min: 0, max: 80 }).map((index) => `peer ${index}`)
+    const change = fc.record({ name, isUp: fc.boolean() })
+    // Many at once go as well, so that none is left of those that were followed.
+    const fall = name.map((from) => ({ from }))
+    const changes = fc.array(fc.oneof({ weight: 20, arbitrary: change }, { weight: 1, arbitrary: fall }), {
+      maxLength: 300,
+      size: 'max',
+    })
     fc.assert(
-      fc.property(fc.array(fc.record({ name, isUp: fc.boolean() }), { maxLength: 300, size: 'max' }), (changes) => {
+      fc.property(changes, (list) => {
         const up = new Set<string>()
         const followed = createNeighbours('me', 3)
-        followed.nearest(() => up)
-        for (const change of changes) {
-          if (change.isUp) up.add(change.name)
-          else up.delete(change.name)
-          if (change.isUp) followed.came(change.name)
-          else followed.went(change.name)
+        const went = (peer: string) => {
+          up.delete(peer)
+          followed.went(peer)
+        }
+        const came = (peer: string) => {
+          up.add(peer)
+          followed.came(peer)
+        }
+        for (const one of list) {
+          if ('from' in one) for (const peer of [...up]) if (peer > one.from) went(peer)
+          if ('name' in one && !one.isUp) went(one.name)
+          if ('name' in one && one.isUp) came(one.name)
           expect(followed.nearest(() => up)).toEqual(createNeighbours('me', 3).nearest(() => up))
         }
       }),
