@@ -287,6 +287,7 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
       const agent = await attempt(journey, target)
       if (agent) {
         decision.pick = target
+        decision.level = candidates.get(target)?.level ?? decision.level
         note({ ...journey, epoch: agent.epoch }, target, 'placed')
         directory.seen(agent)
         return agent
