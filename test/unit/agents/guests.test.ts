@@ -4,9 +4,10 @@ import type { Agent } from '../../../src/base/agent.ts'
 import { limits } from '../../../src/base/limits.ts'
 import { agentExec, agentKill, agentList, agentReserve, agentSpawn, agentStatus } from '../../../src/agents/methods.ts'
 import { outstayed } from '../../../src/agents/rights.ts'
-import { sealGrant } from '../../../src/ownership/records.ts'
+import { recordHand } from '../../../src/ownership/methods.ts'
+import { sealGrant, sealRecord } from '../../../src/ownership/records.ts'
 import { inOneRealm, letIn, startAgentNode, type AgentNode } from '../../support/agent-node.ts'
-import { ID, specWith } from '../../support/agents.ts'
+import { agentWith, ID, specWith } from '../../support/agents.ts'
 import { waitFor } from '../../support/wait.ts'
 
 const HOME = 'a'.repeat(64)
@@ -242,6 +243,28 @@ describe('a guest', () => {
     }
     expect(await all(rpc.stream(host.peer, agentList, { unanswered: [host.peer] }))).toEqual([])
     expect(host.host.list()).toHaveLength(2)
+  })
+
+  test('hands over records of nothing but what runs on itself, for owners of the realm, by their grant', async () => {
+    const { owner, second, host, local } = await twoRealms()
+    const hand = async (
+      from: AgentNode,
+      fields: Partial<Agent> & { owner: string },
+      granter: AgentNode,
+      to = second,
+    ) => {
+      const agent = agentWith({ host: from.peer, realm: HOME, ...fields })
+      const grant = await sealGrant(granter.net, agent.id, 1, agent.host)
+      const sealed = await sealRecord(from.net, { agent, version: 1, mode: 'pinned' }, grant)
+      return from.net.rpc.call(to.peer, recordHand, sealed)
+    }
+    const forbidden = { code: 'FORBIDDEN' }
+    await expect(hand(host, { owner: owner.peer, host: local.peer }, owner)).rejects.toMatchObject(forbidden)
+    await expect(hand(host, { owner: owner.peer }, host)).rejects.toMatchObject(forbidden)
+    await expect(hand(host, { owner: host.peer }, host)).rejects.toMatchObject(forbidden)
+    await expect(hand(host, { owner: owner.peer, realm: ABROAD }, owner)).rejects.toMatchObject(forbidden)
+    expect(second.ownership.orphans(new Set())).toEqual([])
+    expect(await hand(host, { owner: owner.peer }, owner)).toEqual({ homes: 2 })
   })
 
   test.each([
