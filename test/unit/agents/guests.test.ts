@@ -251,15 +251,17 @@ describe('a guest', () => {
       from: AgentNode,
       fields: Partial<Agent> & { owner: string },
       granter: AgentNode,
-      to = second,
+      sender = from,
     ) => {
       const agent = agentWith({ host: from.peer, realm: HOME, ...fields })
       const grant = await sealGrant(granter.net, agent.id, 1, agent.host)
       const sealed = await sealRecord(from.net, { agent, version: 1, mode: 'pinned' }, grant)
-      return from.net.rpc.call(to.peer, recordHand, sealed)
+      return sender.net.rpc.call(second.peer, recordHand, sealed)
     }
     const forbidden = { code: 'FORBIDDEN' }
     await expect(hand(host, { owner: owner.peer, host: local.peer }, owner)).rejects.toMatchObject(forbidden)
+    // Nor what another has sealed.
+    await expect(hand(host, { owner: owner.peer }, owner, owner)).rejects.toMatchObject(forbidden)
     await expect(hand(host, { owner: owner.peer }, host)).rejects.toMatchObject(forbidden)
     await expect(hand(host, { owner: host.peer }, host)).rejects.toMatchObject(forbidden)
     await expect(hand(host, { owner: owner.peer, realm: ABROAD }, owner)).rejects.toMatchObject(forbidden)
