@@ -86,7 +86,7 @@ export const createDirectory = ({ rpc, view, guests, ownership, clock, limits }:
     const abroad = guests.get(agent.host)
     const state = (view.get(agent.host) ?? abroad)?.state
     // A realm that withdrew its grant says so, or is simply not to be seen any more.
-    const isOut = !view.get(agent.host) && hasCode(error, 'FORBIDDEN', 'NOT_A_MEMBER', 'CERTIFICATE_INVALID')
+    const isOut = !view.get(agent.host) && hasCode(error, ...shutOut)
     if (isUp(state) && !isOut) return { ...agent, reason: `its host does not answer: ${why}` }
     const host = abroad?.realmName === undefined ? agent.hostName : `${agent.hostName} of realm ${abroad.realmName}`
     const words = isOut ? `lets this realm in no longer: ${why}` : wordsFor(state)
@@ -202,6 +202,9 @@ export const createDirectory = ({ rpc, view, guests, ownership, clock, limits }:
     },
   }
 }
+
+/** What a host abroad answers once it lets this realm, or this node, in no longer. */
+const shutOut = ['FORBIDDEN', 'NOT_A_MEMBER', 'CERTIFICATE_INVALID', 'REALM_MISMATCH'] as const
 
 const isUp = (state: PeerState | undefined): boolean => state !== undefined && state !== 'down' && state !== 'left'
 

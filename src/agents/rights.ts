@@ -98,7 +98,10 @@ export const shownTo = (agent: Agent, caller: Caller, here: string): Agent | und
 }
 
 /** That it is there, how it is and whose it is: what the realm of its host may know of it. */
-const outlineOf = ({ model: _, ...agent }: Agent): Agent => ({ ...agent, role: 'guest', labels: {} })
+const outlineOf = (agent: Agent): Agent => {
+  const { model: _, ...rest } = agent
+  return { ...rest, role: 'guest', labels: {} }
+}
 
 /** What lets agents from outside the realm run here: the grants of the realm's document, and the pins of this node. */
 export interface Grants {
