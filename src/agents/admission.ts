@@ -79,7 +79,7 @@ interface AdmissionDeps {
   traits: NodeTraits
   /** The id of this node's realm: agents of others are guests here. Undefined while it is not known. */
   realm?: () => string | undefined
-  /** The operator wants nothing new here. */
+  /** The operator lets this node take nothing new. */
   draining?: () => boolean
   /** Told after every change of what `capacity` says. */
   onChange: () => void
@@ -152,12 +152,13 @@ export const createAdmission = (deps: AdmissionDeps, options: { slots: number })
       maxConcurrent: options.slots,
     }),
     reserve(spec, epoch, from, guest) {
-      if (draining()) throw new GodelError({ code: 'DRAINING', node: traits.name })
       const reasons = unfit(spec, from, guest)
       if (reasons.length > 0) throw new GodelError({ code: 'UNFIT', node: traits.name, reasons })
       const known = reserved.get(spec.id)?.reservation
+      // What was promised before is kept.
+      if (!known && draining()) throw new GodelError({ code: 'DRAINING', node: traits.name })
       if (known && known.from === from && known.epoch === epoch) return hold(known)
-      if (!known && guest) checkQuota(from, guest)
+      if (known?.from !== from && guest) checkQuota(from, guest)
       if (!known && used() >= options.slots) throw full()
       if (!known && reserved.size >= limits.reservationsMax)
         throw new GodelError({ code: 'QUEUE_FULL', what: 'the table of reservations', limit: limits.reservationsMax })
