@@ -63,7 +63,7 @@ export const createDirectory = ({ rpc, view, ownership, clock, limits }: Directo
   const nameOf = (peer: string) => view.get(peer)?.ad.name ?? peer
   /** Whoever may answer: a suspect is asked too, since it may only be slow. */
   const up = () =>
-    [...view.entries()].filter(({ state }) => state === 'alive' || state === 'suspect').map(({ peer }) => peer)
+    [...view.entries()].filter(({ state }) => state !== 'down' && state !== 'left').map(({ peer }) => peer)
 
   const seen = ({ id, host, epoch }: Agent): void => {
     hints.delete(id)
@@ -82,7 +82,8 @@ export const createDirectory = ({ rpc, view, ownership, clock, limits }: Directo
   const fromRecord = (agent: Agent, why: string): Agent => {
     if (agent.status === 'stopped' || agent.status === 'failed') return agent
     const state = view.get(agent.host)?.state
-    if (state === 'alive' || state === 'suspect') return { ...agent, reason: `its host does not answer: ${why}` }
+    if (state === 'alive' || state === 'suspect' || state === 'recovering')
+      return { ...agent, reason: `its host does not answer: ${why}` }
     const words = state === 'left' ? 'has left' : state === 'down' ? 'is down' : 'has not been heard of'
     return { ...agent, status: 'lost', reason: `its host ${agent.hostName} ${words}` }
   }

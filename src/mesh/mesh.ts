@@ -8,6 +8,8 @@
  * accept.ts          the one way into the view; gossip.ts, sync.ts with pages.ts, and serving.ts over methods.ts feed it
  * advertiser.ts      what this node says of itself, when (advertise-rate.ts), under which number (incarnation.ts)
  * liveness.ts        the failure detector as a step function; watch.ts performs it, ring.ts says who watches whom
+ * probe.ts           one probe; probe-serving.ts probes for others, evidence.ts names what a probe met
+ * presence.ts        what this node alone knows of a peer: back since when, started how often; failover.ts the settings
  * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; upkeep.ts renews and ends certificates
  * member-rpc.ts      calls members, connected or not
  * governance.ts pins.ts guest-view.ts   what operators change, and who is known from outside the realm
@@ -25,6 +27,7 @@ import type { Realm, Seed } from '../identity/realm-document.ts'
 import type { Role } from '../base/standing.ts'
 import type { Net } from '../net/net.ts'
 import type { Store } from '../store/store.ts'
+import { openFailover, type Failover } from './failover.ts'
 import { openIncarnation } from './incarnation.ts'
 import { redeemToken } from './join.ts'
 import { createMemberRpc, type MemberRpc } from './member-rpc.ts'
@@ -33,6 +36,7 @@ import { nodeHeartbeat, nodeLeft } from './methods.ts'
 import { startParts, type Parts } from './parts.ts'
 import { seedOf, type AddressBook } from './seeds.ts'
 import { createView, type View } from './view.ts'
+import type { DetectorHealth, LinkReport } from './watch.ts'
 
 export interface MeshDeps {
   readonly net: Net
@@ -85,6 +89,7 @@ export interface Mesh {
   refresh(peer: string, signal?: AbortSignal): Promise<void>
   /** Calls to members, connected first; one that is down is PEER_UNREACHABLE at once. */
   readonly rpc: MemberRpc
+  readonly detector: Detector
   addressesOf(peer: string): string[]
   /** Dials and admits unless admitted; PEER_UNREACHABLE, NOT_A_MEMBER, CERTIFICATE_INVALID, CANCELLED. */
   connect(peer: string, signal?: AbortSignal): Promise<void>
@@ -92,6 +97,12 @@ export interface Mesh {
   leave(): Promise<void>
   /** Stops everything that runs here, without a word. */
   close(): Promise<void>
+}
+
+export interface Detector extends Pick<Failover, 'configure' | 'report'> {
+  /** How the way to a peer is; undefined unless this node watches it. */
+  linkOf(peer: string): LinkReport | undefined
+  health(): DetectorHealth
 }
 
 /**
@@ -111,12 +122,20 @@ export const startMesh = async (given: MeshDeps, options: MeshOptions): Promise<
     { realm: options.realm, token, bootstrap: options.bootstrap },
   )
   const incarnation = await openIncarnation(store)
-  const view = createView({ clock, limits, log }, { peer: key.peer })
+  const failover = openFailover({
+    store,
+    realmSettings: () => member.realm().document.settings,
+    amend: async () => undefined,
+    log,
+    limits,
+  })
+  const recoveryTimeMs = () => failover.settings().recoveryTimeMs
+  const view = createView({ clock, limits, log }, { peer: key.peer, recoveryTimeMs })
   const seeds = () => [...(token?.seeds ?? []), ...bootstrap, ...member.realm().document.seeds]
-  return facade(deps, await startParts({ ...deps, member, incarnation, view, seeds }))
+  return facade(deps, await startParts({ ...deps, member, incarnation, view, failover, seeds }), failover)
 }
 
-const facade = (deps: MeshDeps, parts: Parts): Mesh => {
+const facade = (deps: MeshDeps, parts: Parts, failover: Failover): Mesh => {
   const { net, key, clock, limits } = deps
   const { member, view, book, certificates, issuing, accept, advertiser, trust } = parts
   return {
@@ -141,6 +160,12 @@ const facade = (deps: MeshDeps, parts: Parts): Mesh => {
       await accept.ad(envelope, ageMs, peer)
     },
     rpc: createMemberRpc({ net, view, connect: trust.connect, clock, limits }),
+    detector: {
+      configure: failover.configure,
+      report: failover.report,
+      linkOf: parts.watch.linkOf,
+      health: parts.watch.health,
+    },
     addressesOf: book.addressesOf,
     connect: trust.connect,
     async leave() {

@@ -7,6 +7,7 @@ import type { Seed } from '../identity/realm-document.ts'
 import { ACCUSATION_DOMAIN, createAccept, encodeAccusation, type Accept } from './accept.ts'
 import { startAdvertiser, type Advertiser } from './advertiser.ts'
 import { createCertificates, type Certificates } from './certificates.ts'
+import type { Failover } from './failover.ts'
 import { startGossip, type Gossip } from './gossip.ts'
 import type { Incarnation } from './incarnation.ts'
 import { createIssuing, type Issuing } from './issuing.ts'
@@ -18,13 +19,16 @@ import { startSync } from './sync.ts'
 import { startTrust, type Trust } from './trust.ts'
 import { startUpkeep } from './upkeep.ts'
 import type { MeshView } from './view.ts'
-import { startWatch } from './watch.ts'
+import { createProbe } from './probe.ts'
+import { probeForOthers } from './probe-serving.ts'
+import { startWatch, type Accusing, type Watch } from './watch.ts'
 
 interface PartsDeps extends MeshDeps {
   random: () => number
   member: Member
   incarnation: Incarnation
   view: MeshView
+  failover: Failover
   /** Peers to find the realm by, from the token, the command line and the realm document. */
   seeds: () => readonly Seed[]
 }
@@ -47,6 +51,7 @@ export interface Parts extends Core {
   log: Log
   /** Peers that are connected and admitted. */
   partners(): string[]
+  watch: Pick<Watch, 'linkOf' | 'health'>
   /** Ends the loops; what can still be said can be said. */
   stop(): void
   close(): void
@@ -105,8 +110,8 @@ const startCore = async (deps: PartsDeps): Promise<Core> => {
 }
 
 /** What goes on by itself: sync, watching, dialling, looking after certificates. */
-const startLoops = (deps: PartsDeps, core: Core): Pick<Parts, 'partners' | 'stop'> => {
-  const { net, key, clock, log, meter, limits, random } = deps
+const startLoops = (deps: PartsDeps, core: Core): Pick<Parts, 'partners' | 'watch' | 'stop'> => {
+  const { net, key, clock, log, meter, limits, random, failover } = deps
   const { member, view, book, refusals, issuing, accept, advertiser, gossip, trust } = core
   const { connect } = trust
   const partners = () => net.connected().filter(net.isAdmitted)
@@ -120,13 +125,16 @@ const startLoops = (deps: PartsDeps, core: Core): Pick<Parts, 'partners' | 'stop
       .push(peer, [peer])
       .catch((error: unknown) => log.debug('an accused was not told', { peer, error: reasonOf(error) }))
   }
-  const accuse = async (subject: string, incarnation: number): Promise<void> => {
-    const payload = { realm: member.realm().id, subject, incarnation, certificate: member.certificate() }
+  const accuse = async ({ subject, incarnation, evidence, aloud }: Accusing): Promise<void> => {
+    const payload = { realm: member.realm().id, subject, incarnation, certificate: member.certificate(), evidence }
     const envelope = await net.seal(ACCUSATION_DOMAIN, encodeAccusation(payload))
-    if ((await accept.accusation(envelope, 0)) === 'news') await gossip.publish('accusation', envelope)
+    if ((await accept.accusation(envelope, 0)) === 'news' && aloud) await gossip.publish('accusation', envelope)
   }
-  const watch = startWatch({ net, view, accept, connect, accuse, onAnswered: tellAccused, clock, log, meter, limits })
-  net.rpc.register([...sync.methods, ...meshMethods(core)])
+  const probe = createProbe({ net, view, accept, connect, clock, log })
+  const probing = { net, view, accept, probe, partners, accuse, onAnswered: tellAccused, settings: failover.settings }
+  const watch = startWatch({ ...probing, random, clock, log, meter, limits })
+  const forOthers = probeForOthers({ probe, view, self: net.peer, onAnswered: tellAccused, clock, limits })
+  net.rpc.register([...sync.methods, ...meshMethods({ ...core, onHeard: tellAccused }), ...forOthers])
   const seeds = startSeeds({ net, view, book, connect, watched: watch.watched, clock, log, limits, random })
   const upkeep = startUpkeep({ net, key, member, issuing, trust, advertiser, connect, clock, log, limits })
   const listening = [
@@ -146,6 +154,7 @@ const startLoops = (deps: PartsDeps, core: Core): Pick<Parts, 'partners' | 'stop
   advertiser.advertise()
   return {
     partners,
+    watch,
     stop() {
       for (const part of [seeds, watch, sync, upkeep]) part.close()
       for (const off of listening.splice(0)) off()

@@ -1,6 +1,7 @@
 /** The handlers of what peers ask about the realm and about this node. Those of view sync are in sync.ts. */
 import { GodelError } from '../base/errors.ts'
 import { bind, type BoundMethod } from '../net/method.ts'
+import type { Refusals } from '../base/refusals.ts'
 import type { Accept } from './accept.ts'
 import type { Advertiser } from './advertiser.ts'
 import type { Gossip } from './gossip.ts'
@@ -16,8 +17,11 @@ export const meshMethods = (parts: {
   accept: Accept
   advertiser: Advertiser
   gossip: Gossip
+  refusals: Refusals
+  /** A peer has spoken against which something may stand: it is to hear of that. */
+  onHeard: (peer: string) => void
 }): BoundMethod[] => {
-  const { issuing, trust, member, accept, advertiser, gossip } = parts
+  const { issuing, trust, member, accept, advertiser, gossip, refusals, onHeard } = parts
   return [
     bind(realmJoin, async ({ token }, { peer }) => {
       const { certificate, chain } = await issuing.redeem(token, peer)
@@ -35,7 +39,14 @@ export const meshMethods = (parts: {
       if (!membership) throw new GodelError({ code: 'NOT_A_MEMBER', peer, reason: 'it has shown no certificate' })
       return { certificate: await issuing.renew(membership) }
     }),
-    bind(nodeHeartbeat, () => advertiser.sealed()),
+    bind(nodeHeartbeat, async ({ accusations = [] }, { peer }) => {
+      for (const { envelope, ageMs } of accusations)
+        await accept
+          .accusation(envelope, ageMs)
+          .catch((error: unknown) => refusals.note('refused an accusation', peer, error))
+      onHeard(peer)
+      return advertiser.sealed()
+    }),
     bind(nodeLeft, async ({ envelope }) => {
       // Passed on as well: the one who leaves may be gone before gossip has taken its word to everybody.
       if ((await accept.ad(envelope, 0)) === 'news') await gossip.publish('ad', envelope)

@@ -8,6 +8,7 @@ import type { Clock } from '../base/clock.ts'
 import { GodelError, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
+import { presenceAfter, shownState, stranger, type Presence } from './presence.ts'
 import {
   accusersOf,
   compareAds,
@@ -16,8 +17,10 @@ import {
   stateOf,
   withAccusation,
   type Accusation,
+  type Evidence,
   type PeerRecord,
   type PeerState,
+  type RecordState,
 } from './records.ts'
 
 export type { PeerState } from './records.ts'
@@ -26,6 +29,8 @@ export type { PeerState } from './records.ts'
 export interface PeerVerdict {
   readonly reason: 'accused' | 'expired'
   readonly accusers: readonly string[]
+  /** What each accuser met, where it said so. */
+  readonly evidence: Readonly<Record<string, Evidence>>
   /** Milliseconds since the first accusation, or since the expiry. */
   readonly sinceMs: number
 }
@@ -38,6 +43,9 @@ export interface PeerView {
   readonly ageMs: number
   readonly self: boolean
   readonly verdict?: PeerVerdict
+  /** How often the peer was seen to start anew, and when last on the local monotonic clock. */
+  readonly restarts: number
+  readonly restartedAtMs?: number
 }
 
 export interface View {
@@ -60,8 +68,11 @@ export type MergeOutcome = 'news' | 'known' | 'stale' | 'self'
 export interface MeshView extends View {
   /** The own entry. `record` is the last word that was sealed, `present` the state of now. */
   setSelf(record: PeerRecord, present: () => Advertisement): void
-  /** Merges a verified record; QUEUE_FULL at limits.peersPerRealmMax. Never changes the own entry. */
-  merge(record: PeerRecord): MergeOutcome
+  /**
+   * Merges a verified record; QUEUE_FULL at limits.peersPerRealmMax. Never changes the own entry. A word that came `straight`
+   * from its author has the age that its author says, whatever others say of it, before or afterwards.
+   */
+  merge(record: PeerRecord, options?: { straight: boolean }): MergeOutcome
   /** Adds a verified accusation; counts only against the incarnation that is known of its subject. */
   accuse(subject: string, incarnation: number, accusation: Accusation): MergeOutcome
   record(peer: string): PeerRecord | undefined
@@ -78,6 +89,7 @@ export interface MeshView extends View {
 interface Held {
   record: PeerRecord
   state: PeerState
+  presence: Presence
 }
 
 type ViewLimits = Pick<
@@ -89,11 +101,12 @@ type ViewLimits = Pick<
   | 'downWaitMsMin'
   | 'downWaitAloneFactor'
   | 'downAccusers'
+  | 'recoveryTimeMs'
 >
 
 export const createView = (
   { clock, limits, log }: { clock: Clock; limits: ViewLimits; log: Log },
-  { peer: self }: { peer: string },
+  { peer: self, recoveryTimeMs = () => limits.recoveryTimeMs }: { peer: string; recoveryTimeMs?: () => number },
 ): MeshView => {
   const held = new Map<string, Held>()
   const listeners = new Set<(entry: PeerView, previous?: PeerView) => void>()
@@ -101,10 +114,10 @@ export const createView = (
   let version = 0
   let up = 1
 
-  const isUp = (state: PeerState) => state === 'alive' || state === 'suspect'
+  const isUp = (state: PeerState) => state !== 'down' && state !== 'left'
 
   const show = (entry: Held): PeerView => {
-    const { record, state } = entry
+    const { record, state, presence } = entry
     const nowMs = clock.monotonicMs()
     const own = record.peer === self
     const verdict = own ? undefined : verdictOf(record, state, nowMs)
@@ -115,6 +128,8 @@ export const createView = (
       ageMs: own ? 0 : Math.max(0, Math.round(nowMs - record.issuedAtMs)),
       self: own,
       ...(verdict && { verdict }),
+      restarts: presence.restarts,
+      ...(presence.restartedAtMs !== undefined && { restartedAtMs: presence.restartedAtMs }),
     }
   }
 
@@ -131,25 +146,38 @@ export const createView = (
     }
   }
 
-  const stateNow = (record: PeerRecord, previous: Held | undefined): PeerState => {
+  const stateNow = (record: PeerRecord, previous: Held | undefined): RecordState => {
     const state = stateOf(record, { nowMs: clock.monotonicMs(), peers: up, self }, limits)
     // A growing mesh lengthens the wait; what was down stays so until its subject speaks with a higher incarnation.
     const wasDown = previous?.state === 'down' && previous.record.ad.incarnation === record.ad.incarnation
     return state === 'suspect' && wasDown ? 'down' : state
   }
 
+  /** The entry that a record makes here and now. */
+  const judged = (record: PeerRecord, previous: Held | undefined): Held => {
+    if (record.peer === self) return { record, state: record.ad.left ? 'left' : 'alive', presence: stranger }
+    const state = stateNow(record, previous)
+    const at = { nowMs: clock.monotonicMs(), recoveryTimeMs: recoveryTimeMs() }
+    const presence = presenceAfter(previous, { record, state }, at)
+    return { record, state: shownState(state, presence), presence }
+  }
+
   /** Puts a record in place and tells of it if anything that others can see has changed. */
   const put = (record: PeerRecord): void => {
     const previous = held.get(record.peer)
-    const entry = {
-      record,
-      state: record.peer === self && !record.ad.left ? 'alive' : stateNow(record, previous),
-    } as Held
+    const entry = judged(record, previous)
     held.set(record.peer, entry)
     if (record.peer !== self) up += Number(isUp(entry.state)) - Number(previous !== undefined && isUp(previous.state))
     const sameWord = previous !== undefined && compareAds(previous.record, record) === 0
     version++
     if (!sameWord || previous.state !== entry.state) tell(entry, previous)
+  }
+
+  /** The record is the latest word of its author or an earlier one, so that what stands is no older than it. */
+  const hearStraight = ({ peer, issuedAtMs }: PeerRecord): void => {
+    const entry = held.get(peer)!
+    const straightAtMs = Math.max(entry.presence.straightAtMs, issuedAtMs)
+    held.set(peer, { ...entry, presence: { ...entry.presence, straightAtMs } })
   }
 
   const get = (peer: string): PeerView | undefined => {
@@ -165,7 +193,7 @@ export const createView = (
       const { record } = entry
       if (nowMs >= record.issuedAtMs + record.ad.ttlMs + limits.tombstoneMs) {
         held.delete(peer)
-      } else if (stateNow(record, entry) !== entry.state) put(record)
+      } else if (judged(record, entry).state !== entry.state) put(record)
     }
   }
 
@@ -199,7 +227,7 @@ export const createView = (
       present = now
       put(record)
     },
-    merge(record) {
+    merge(record, { straight } = { straight: false }) {
       if (record.peer === self) return 'self'
       const known = held.get(record.peer)
       if (!known) {
@@ -207,9 +235,12 @@ export const createView = (
         if (held.size >= limits.peersPerRealmMax)
           throw new GodelError({ code: 'QUEUE_FULL', what: 'the view', limit: limits.peersPerRealmMax })
         put(record)
+        if (straight) hearStraight(record)
         return 'news'
       }
-      const merged = mergeRecords(known.record, record, limits.accusersKept)
+      const joined = mergeRecords(known.record, record, limits.accusersKept)
+      if (straight) hearStraight(record)
+      const merged = notOlder(joined, held.get(record.peer)!.presence)
       put(merged)
       if (compareAds(merged, known.record) !== 0 || accusersOf(merged) !== accusersOf(known.record)) return 'news'
       return compareAds(record, known.record) < 0 ? 'stale' : 'known'
@@ -235,14 +266,21 @@ export const createView = (
   }
 }
 
+/** Outside the merge, which knows only what everybody says: here is what this node knows better. */
+const notOlder = (record: PeerRecord, { straightAtMs }: Presence): PeerRecord =>
+  record.issuedAtMs >= straightAtMs ? record : { ...record, issuedAtMs: straightAtMs }
+
 const verdictOf = (record: PeerRecord, state: PeerState, nowMs: number): PeerVerdict | undefined => {
-  if (state === 'alive' || state === 'left') return undefined
+  if (state !== 'suspect' && state !== 'down') return undefined
   const { accusations, accusedAtMs, issuedAtMs, ad } = record
   if (accusations.length > 0 && accusedAtMs !== undefined)
     return {
       reason: 'accused',
       accusers: accusations.map((one) => one.accuser),
+      evidence: Object.fromEntries(
+        accusations.flatMap(({ accuser, evidence }) => (evidence === undefined ? [] : [[accuser, evidence]])),
+      ),
       sinceMs: Math.round(nowMs - accusedAtMs),
     }
-  return { reason: 'expired', accusers: [], sinceMs: Math.round(nowMs - issuedAtMs - ad.ttlMs) }
+  return { reason: 'expired', accusers: [], evidence: {}, sinceMs: Math.round(nowMs - issuedAtMs - ad.ttlMs) }
 }

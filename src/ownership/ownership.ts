@@ -59,7 +59,7 @@ export const startOwnership = async (deps: OwnershipDeps): Promise<Ownership> =>
   const homes = (agent: string) => homesOf(agent, members(), limits.agentHomes)
   const isUp = (host: string) => {
     const state = view.get(host)?.state
-    return state === 'alive' || state === 'suspect'
+    return state === 'alive' || state === 'suspect' || state === 'recovering'
   }
 
   const put = async (home: string, sealed: SealedRecord): Promise<void> => {
