@@ -124,7 +124,7 @@ export const limits = {
   recoveryTimeMs: 5_000,
   recoveryTimeMsMax: 60 * 60_000,
   localHealthMax: 4,
-  accusationAgeMsMax: 2_000, // as carried by others; the rest of the wait is counted here
+  accusationAgeMsMax: 1_000, // as carried by others; the rest of the wait is counted here
   downWaitMs: 4_000, // times log10 of the number of peers, with two accusers
   downWaitMsMin: 1_000,
   downWaitAloneFactor: 6,
