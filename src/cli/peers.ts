@@ -30,7 +30,10 @@ export const define = (command: Command): void => {
         noteOf(peer),
         shortPeer(peer.peer),
       ])
-    await printTable(['NAME', 'STATE', 'STATUS', 'SLOTS', 'LOAD', 'REGION', 'GPU', 'ISOLATION', 'HEARD', 'NOTE', 'PEER'], rows)
+    await printTable(
+      ['NAME', 'STATE', 'STATUS', 'SLOTS', 'LOAD', 'REGION', 'GPU', 'ISOLATION', 'HEARD', 'NOTE', 'PEER'],
+      rows,
+    )
   })
 }
 

@@ -16,9 +16,7 @@ export const define = (command: Command): void => {
       `${peers.recovering} recovering`,
       `${peers.down} down`,
       `${peers.left} left`,
-    ].filter(
-      (text) => !text.startsWith('0 '),
-    )
+    ].filter((text) => !text.startsWith('0 '))
     printPairs([
       ['node', `${node.name} (${node.peer})`],
       ['realm', node.realm === null ? 'none' : `${node.realm.name} (${node.realm.id})`],

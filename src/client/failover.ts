@@ -31,7 +31,12 @@ export const millisecondsOf = (field: string, time: Time): number => {
   return Number(number) * units[unit!]!
 }
 
-export const changeOf = ({ healthCheckInterval, failureThreshold, recoveryTime, scope }: FailoverTimes): FailoverChange => ({
+export const changeOf = ({
+  healthCheckInterval,
+  failureThreshold,
+  recoveryTime,
+  scope,
+}: FailoverTimes): FailoverChange => ({
   ...(healthCheckInterval !== undefined && {
     healthCheckIntervalMs: millisecondsOf('healthCheckInterval', healthCheckInterval),
   }),

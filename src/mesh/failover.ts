@@ -120,9 +120,6 @@ const checked = (change: FailoverChange): FailoverChange => {
   try {
     return parseChange(change)
   } catch (error) {
-    throw new GodelError(
-      { code: 'INVALID_ARGUMENT', field: 'failover', reason: reasonOf(error) },
-      { cause: error },
-    )
+    throw new GodelError({ code: 'INVALID_ARGUMENT', field: 'failover', reason: reasonOf(error) }, { cause: error })
   }
 }

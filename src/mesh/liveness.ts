@@ -107,7 +107,11 @@ export const stepLiveness = (before: LivenessState, event: LivenessEvent, limits
     case 'failed':
       return failed(state, event, limits)
     case 'asked':
-      return concluded(change(state, event, (known) => ({ ...known, helpers: event.helpers })), event, limits)
+      return concluded(
+        change(state, event, (known) => ({ ...known, helpers: event.helpers })),
+        event,
+        limits,
+      )
     case 'helped':
       return helped(state, event, limits)
     case 'disconnected':
@@ -261,7 +265,11 @@ const helped = (
   const subject = state.subjects.get(peer)
   if (subject?.round !== round || subject.phase !== 'asking') return [state, []]
   if (outcome === 'yes') return [answered(state, peer, nowMs, { link: 'indirect', rttMs: undefined }), []]
-  return concluded(change(state, event, (known) => ({ ...known, helpers: known.helpers - 1 })), event, limits)
+  return concluded(
+    change(state, event, (known) => ({ ...known, helpers: known.helpers - 1 })),
+    event,
+    limits,
+  )
 }
 
 /** A miss before the time is over: the probe has failed, and nobody is left that could know better. */

@@ -48,10 +48,7 @@ export const probeForOthers = (deps: ProbeServingDeps): BoundMethod[] => {
 }
 
 /** RATE_LIMITED for an asker that has asked too often within a second. */
-const createRate = ({
-  clock,
-  limits,
-}: Pick<ProbeServingDeps, 'clock' | 'limits'>): ((asker: string) => void) => {
+const createRate = ({ clock, limits }: Pick<ProbeServingDeps, 'clock' | 'limits'>): ((asker: string) => void) => {
   const windows = new Map<string, { sinceMs: number; taken: number }>()
   return (asker) => {
     const nowMs = clock.monotonicMs()

@@ -10,7 +10,14 @@ import type { Log } from '../base/log.ts'
 import type { Meter } from '../base/meter.ts'
 import type { Net } from '../net/net.ts'
 import type { Accept } from './accept.ts'
-import { initialLiveness, stepLiveness, troubleOf, type Link, type LivenessEffect, type LivenessEvent } from './liveness.ts'
+import {
+  initialLiveness,
+  stepLiveness,
+  troubleOf,
+  type Link,
+  type LivenessEffect,
+  type LivenessEvent,
+} from './liveness.ts'
 import { nodeProbe } from './methods.ts'
 import type { Probe } from './probe.ts'
 import type { Evidence, PeerState } from './records.ts'

@@ -160,8 +160,21 @@ describe('a peer', () => {
 
   test('is judged by settings that change while the node runs', async () => {
     const [one, two] = nodes
-    const changed = await two.json(['configure', '--failure-threshold', '5', '--recovery-time', '2s', '--scope', 'node'])
-    expect(changed).toEqual({ healthCheckIntervalMs: 1_000, failureThreshold: 5, recoveryTimeMs: 2_000, source: 'node' })
+    const changed = await two.json([
+      'configure',
+      '--failure-threshold',
+      '5',
+      '--recovery-time',
+      '2s',
+      '--scope',
+      'node',
+    ])
+    expect(changed).toEqual({
+      healthCheckIntervalMs: 1_000,
+      failureThreshold: 5,
+      recoveryTimeMs: 2_000,
+      source: 'node',
+    })
     expect(await two.json(['configure'])).toEqual(changed)
     expect(await one.json(['configure'])).toMatchObject({ failureThreshold: 3 })
     const refused = await two.cli(['configure', '--failure-threshold', '5', '--scope', 'realm', '--json'])

@@ -27,7 +27,7 @@ export const startSlowProxy = async (
     const later = (act: () => void): void => {
       const atMs = Math.max(lastAtMs, performance.now() + delay + jitter * random())
       lastAtMs = atMs
-      setTimeout(act, atMs - performance.now())
+      setTimeout(act, Math.max(0, atMs - performance.now()))
     }
     from.on('data', (piece) => later(() => !muted[direction] && !to.destroyed && to.write(piece)))
     from.on('end', () => later(() => to.end()))

@@ -164,7 +164,9 @@ describe('a detector that knows of itself', () => {
     const behaves = (_: string, nowMs: number) => (nowMs < 3_000 || nowMs >= 15_000 ? well : crashed)
     const waking = (nowMs: number): LivenessEvent[] =>
       nowMs === 15_000
-        ? [1, 2, 3, 4, 5, 6].map((round) => ({ type: 'failed', nowMs, peer: 'b', round, evidence: 'no-answer' }) as const)
+        ? [1, 2, 3, 4, 5, 6].map(
+            (round) => ({ type: 'failed', nowMs, peer: 'b', round, evidence: 'no-answer' }) as const,
+          )
         : []
     const { accusations, state } = play({ seconds: 30, behaves, ticks: stopped, before: waking })
     expect(accusations).toEqual([])

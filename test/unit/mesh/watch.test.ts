@@ -111,7 +111,8 @@ describe('probing for others', () => {
       ...{ clock, limits, self, probe: outcome, onAnswered: (peer: string) => heard.push(peer) },
       view: { get: (peer) => (peer === c ? undefined : ({ peer } as never)) },
     })
-    const ask = (peer: string, asker = b) => bound!.handle({ peer } as never, { peer: asker } as never) as Promise<unknown>
+    const ask = (peer: string, asker = b) =>
+      bound!.handle({ peer } as never, { peer: asker } as never) as Promise<unknown>
     return { clock, heard, ask, method: bound!.method }
   }
 
