@@ -41,9 +41,11 @@ export const presenceAfter = (
   const { startedAs } = record.ad
   const startedBefore = before.record.ad.startedAs
   const hasRestarted = startedAs !== undefined && startedBefore !== undefined && startedAs > startedBefore
+  const backAtMs = backAt(before, state, nowMs, recoveryTimeMs)
+  if (!hasRestarted && backAtMs === presence.backAtMs) return presence
   return {
     ...presence,
-    backAtMs: backAt(before, state, nowMs, recoveryTimeMs),
+    backAtMs,
     ...(hasRestarted && { restarts: presence.restarts + 1, restartedAtMs: nowMs }),
   }
 }
@@ -59,3 +61,39 @@ const backAt = (before: Known, state: RecordState, nowMs: number, recoveryTimeMs
 
 export const shownState = (state: RecordState, { backAtMs }: Presence): PeerState =>
   state === 'alive' && backAtMs !== undefined ? 'recovering' : state
+
+interface Presences {
+  get(peer: string): Presence
+  set(peer: string, presence: Presence): void
+  delete(peer: string): void
+  shown(peer: string): { restarts: number; restartedAtMs?: number }
+  /** The record came from its author. Whatever stands of that author is this word or a later one, and so is no older. */
+  hearStraight(record: PeerRecord): void
+  /** Outside the merge, which knows only what everybody says: here is what this node knows better. */
+  notOlder(record: PeerRecord): PeerRecord
+}
+
+/** Those of whom anything is known at all. */
+export const createPresences = (): Presences => {
+  const known = new Map<string, Presence>()
+  const get = (peer: string): Presence => known.get(peer) ?? stranger
+  return {
+    get,
+    set(peer, presence) {
+      if (presence !== stranger) known.set(peer, presence)
+    },
+    delete: (peer) => void known.delete(peer),
+    shown(peer) {
+      const { restarts, restartedAtMs } = get(peer)
+      return { restarts, ...(restartedAtMs !== undefined && { restartedAtMs }) }
+    },
+    hearStraight({ peer, issuedAtMs }) {
+      const presence = get(peer)
+      known.set(peer, { ...presence, straightAtMs: Math.max(presence.straightAtMs, issuedAtMs) })
+    },
+    notOlder(record) {
+      const { straightAtMs } = get(record.peer)
+      return record.issuedAtMs >= straightAtMs ? record : { ...record, issuedAtMs: straightAtMs }
+    },
+  }
+}

@@ -20,8 +20,8 @@ import {
 } from './liveness.ts'
 import { nodeProbe } from './methods.ts'
 import type { Probe } from './probe.ts'
-import type { Evidence, PeerState } from './records.ts'
-import { subjectsOf } from './ring.ts'
+import { isUp, type Accusation, type Evidence } from './records.ts'
+import { createNeighbours } from './ring.ts'
 import type { MeshView } from './view.ts'
 
 /** How the way to a watched peer is. */
@@ -82,6 +82,8 @@ interface WatchDeps {
 
 export const startWatch = (deps: WatchDeps): Watch => {
   const { net, view, clock, log, meter, limits } = deps
+  const neighbours = createNeighbours(net.peer, limits.watchersPerNode)
+  const isOwn = ({ accuser }: Accusation) => accuser === net.peer
   let state = initialLiveness
   let changed = true
   let rewatchAtMs = 0
@@ -149,14 +151,24 @@ export const startWatch = (deps: WatchDeps): Watch => {
     step({ type: 'helped', nowMs: clock.monotonicMs(), peer, round, outcome })
   }
 
+  const peersUp = function* (): Iterable<string> {
+    for (const { peer, state: each } of view.states()) if (isUp(each)) yield peer
+  }
+
+  /**
+   * Those that the ring gives this node, and those that it has accused itself: a node that was only stopped for a while keeps
+   * its connections, hears no gossip, and is to be told as soon as it answers.
+   */
   const rewatch = (nowMs: number): void => {
     changed = false
     rewatchAtMs = nowMs + limits.syncIntervalMs
-    const peers = view.records().map(({ peer, ad: { incarnation }, accusations }) => {
-      const current: PeerState = view.get(peer)?.state ?? 'left'
-      return { peer, incarnation, state: current, accusers: accusations.map((one) => one.accuser) }
-    })
-    step({ type: 'watch', nowMs, subjects: subjectsOf(net.peer, peers, limits.watchersPerNode) })
+    const accused = view
+      .accused()
+      .filter(({ peer, accusations }) => view.stateOf(peer) === 'down' && accusations.some(isOwn))
+      .map(({ peer }) => peer)
+    const watched = [...neighbours.nearest(peersUp), ...accused]
+    const subjects = watched.map((peer) => ({ peer, incarnation: view.record(peer)!.ad.incarnation }))
+    step({ type: 'watch', nowMs, subjects })
   }
 
   const health = (): DetectorHealth => {
@@ -176,6 +188,8 @@ export const startWatch = (deps: WatchDeps): Watch => {
 
   const off = view.onChange((entry, previous) => {
     if (entry.self) return
+    if (isUp(entry.state)) neighbours.came(entry.peer)
+    else neighbours.went(entry.peer)
     if (entry.state !== previous?.state || entry.ad.incarnation !== previous.ad.incarnation) changed = true
   })
   timer = clock.after(limits.livenessTickMs, tick)

@@ -35,6 +35,7 @@ test('it is OpenAPI 3.1 and names every route', () => {
     'GET /v1/realm',
     'GET /v1/routes',
     'GET /v1/routes/events',
+    'GET /v1/settings/failover',
     'POST /v1/agents',
     'POST /v1/agents/{id}/exec',
     'POST /v1/agents/{id}/execs/{execId}/stdin',
