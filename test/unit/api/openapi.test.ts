@@ -42,6 +42,7 @@ test('it is OpenAPI 3.1 and names every route', () => {
     'POST /v1/realm/invitations',
     'POST /v1/routes/explain',
     'POST /v1/uploads',
+    'PUT /v1/settings/failover',
   ])
 })
 
