@@ -87,7 +87,7 @@ export class GodelClient {
    * Changes settings of the running node, or of its whole realm where a root key of it is there. Times are milliseconds or such
    * as `1s`. INVALID_ARGUMENT; FORBIDDEN for the scope `realm` without a root key.
    */
-  configure({ failover }: { failover: FailoverTimes }): Promise<FailoverReport> {
+  async configure({ failover }: { failover: FailoverTimes }): Promise<FailoverReport> {
     const body: FailoverChange = changeOf(failover)
     return this.#http.call('PUT', '/v1/settings/failover', { body })
   }

@@ -220,9 +220,15 @@ const probe = (state: LivenessState, peer: string, nowMs: number, limits: Livene
   return [next, [{ type: 'probe', peer, round, timeoutMs: stretched(limits.probeTimeoutMs, state) }]]
 }
 
-/** What is left of the probe's time is theirs. */
+/** What is left of the probe's time is theirs. A node that is slow gives nobody else work: its misses do not count anyhow. */
 const ask = (state: LivenessState, peer: string, nowMs: number, limits: LivenessLimits): Step => {
   const { round, startedAtMs } = state.subjects.get(peer)!
+  if (nowMs < state.slowUntilMs)
+    return concluded(
+      update(state, peer, (known) => ({ ...known, phase: 'asking', helpers: 0 })),
+      { peer, round, nowMs },
+      limits,
+    )
   const timeoutMs = Math.max(1, startedAtMs + stretched(limits.probeTimeoutMs, state) - nowMs)
   // Counts as one until the shell has told how many there are.
   const next = update(state, peer, (known) => ({ ...known, phase: 'asking', helpers: 1 }))

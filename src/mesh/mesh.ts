@@ -8,9 +8,8 @@
  *                    entries.ts keeps it small, due.ts says what of it is to be looked at when
  * accept.ts          the one way into the view; gossip.ts, sync.ts with pages.ts, and serving.ts over methods.ts feed it
  * advertiser.ts      what this node says of itself, when (advertise-rate.ts), under which number (incarnation.ts)
- * liveness.ts        the failure detector as a step function; watch.ts performs it, ring.ts says who watches whom
- * probe.ts           one probe; probe-serving.ts probes for others, evidence.ts names what a probe met
- * presence.ts        what this node alone knows of a peer: back since when, started how often; failover.ts the settings
+ * liveness.ts        the failure detector as a step function; watch.ts performs it by probe.ts, ring.ts says who watches whom,
+ *                    probe-serving.ts helps others, evidence.ts and presence.ts say what was met and seen, failover.ts is its settings
  * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; upkeep.ts renews and ends certificates
  * member-rpc.ts      calls members, connected or not
  * governance.ts pins.ts guest-view.ts   what operators change, and who is known from outside the realm

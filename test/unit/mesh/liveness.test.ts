@@ -152,7 +152,9 @@ describe('the detector', () => {
 describe('a detector that knows of itself', () => {
   test('that it lags accuses nobody until it has been well again for a while', () => {
     const lags = (nowMs: number) => nowMs % 1_000 === 0
-    expect(play({ seconds: 20, behaves: () => crashed, ticks: lags }).accusations).toEqual([])
+    const { accusations, asks } = play({ seconds: 20, behaves: () => crashed, ticks: lags })
+    expect(accusations).toEqual([])
+    expect(asks).toHaveLength(1) // at the first tick, before it could know
     const recovers = (nowMs: number) => nowMs >= 10_000 || lags(nowMs)
     const [first] = play({ seconds: 20, behaves: () => crashed, ticks: recovers }).accusations
     expect(first!.nowMs).toBeGreaterThanOrEqual(10_000 + limits.probeIntervalMs + limits.probeTimeoutMs)
