@@ -161,18 +161,28 @@ describe('a detector that knows of itself', () => {
   })
 
   test('that it stood still accuses nobody for it, even where the end of its own waiting comes before the next tick', () => {
-    const stopped = (nowMs: number) => nowMs < 5_000 || nowMs >= 15_000
-    // Two misses short of an accusation when it is stopped, and on waking the deadlines of old probes are over first.
-    const behaves = (_: string, nowMs: number) => (nowMs < 3_000 || nowMs >= 15_000 ? well : crashed)
-    const waking = (nowMs: number): LivenessEvent[] =>
-      nowMs === 15_000
-        ? [1, 2, 3, 4, 5, 6].map(
-            (round) => ({ type: 'failed', nowMs, peer: 'b', round, evidence: 'no-answer' }) as const,
-          )
-        : []
-    const { accusations, state } = play({ seconds: 30, behaves, ticks: stopped, before: waking })
-    expect(accusations).toEqual([])
-    expect(state.subjects.get('b')?.misses).toBe(0)
+    let state = initialLiveness
+    const accused: LivenessEffect[] = []
+    const apply = (event: LivenessEvent): void => {
+      const [next, effects] = stepLiveness(state, event, limits)
+      state = next
+      accused.push(...effects.filter(({ type }) => type === 'accuse'))
+      for (const { type, peer, ...rest } of effects)
+        if (type === 'ask' && 'round' in rest)
+          apply({ type: 'asked', nowMs: event.nowMs, peer, round: rest.round, helpers: 0 })
+    }
+    const lost = (nowMs: number, round: number) =>
+      apply({ type: 'failed', nowMs, peer: 'b', round, evidence: 'no-answer' })
+    apply({ type: 'watch', nowMs: 0, subjects: [{ peer: 'b', incarnation: 1 }] })
+    for (let nowMs = 0; nowMs <= 2_000; nowMs += limits.livenessTickMs) {
+      apply({ type: 'tick', nowMs })
+      if (nowMs < 2_000 && nowMs % 1_000 === 0) lost(nowMs, nowMs / 1_000 + 1)
+    }
+    expect(state.subjects.get('b')).toMatchObject({ misses: 2, phase: 'direct', round: 3 })
+    lost(12_000, 3)
+    apply({ type: 'tick', nowMs: 12_000 })
+    expect(accused).toEqual([])
+    expect(state.subjects.get('b')?.misses).toBe(2)
   })
 
   test('shows that it is slow, and why, while it is', () => {
