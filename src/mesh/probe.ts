@@ -21,11 +21,13 @@ interface ProbeDeps {
   view: Pick<MeshView, 'record'>
   accept: Pick<Accept, 'ad'>
   connect: (peer: string, signal?: AbortSignal) => Promise<void>
+  /** What a peer holds of this node, as its answer says. */
+  onShown: (peer: string, held: { incarnation: number; sequence: number }) => void
   clock: Clock
   log: Log
 }
 
-export const createProbe = ({ net, view, accept, connect, clock, log }: ProbeDeps): Probe => {
+export const createProbe = ({ net, view, accept, connect, onShown, clock, log }: ProbeDeps): Probe => {
   const accusationsAgainst = (peer: string) => {
     const accusations = view.record(peer)?.accusations ?? []
     if (accusations.length === 0) return {}
@@ -41,8 +43,12 @@ export const createProbe = ({ net, view, accept, connect, clock, log }: ProbeDep
     try {
       await connect(peer, deadline.signal)
       startMs = clock.monotonicMs()
-      const ad = await net.rpc.call(peer, nodeHeartbeat, accusationsAgainst(peer), { timeoutMs })
+      const { envelope, ageMs, yours } = await net.rpc.call(peer, nodeHeartbeat, accusationsAgainst(peer), {
+        timeoutMs,
+      })
       const answeredMs = rttMs()
+      const ad = { envelope, ageMs }
+      if (yours) onShown(peer, yours)
       await accept.ad(ad.envelope, ad.ageMs, peer)
       return { answered: true, rttMs: answeredMs, ad }
     } catch (error) {

@@ -179,6 +179,12 @@ describe('a peer', () => {
     expect(await one.json(['configure'])).toMatchObject({ failureThreshold: 3 })
     const refused = await two.cli(['configure', '--failure-threshold', '5', '--scope', 'realm', '--json'])
     expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('FORBIDDEN')])
+    const forAll = await one.json(['configure', '--failure-threshold', '4'])
+    expect(forAll).toMatchObject({ failureThreshold: 4, recoveryTimeMs: 5_000, source: 'realm' })
+    await waitFor('the realm has taken it up, over what a node was told before', async () => {
+      const { failureThreshold, source } = await two.json(['configure'])
+      return failureThreshold === 4 && source === 'realm'
+    })
     const wrong = await two.cli(['configure', '--recovery-time', 'soon'])
     expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining('recoveryTime')])
   }, 30_000)
