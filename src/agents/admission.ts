@@ -25,7 +25,7 @@ export interface Admission {
   capacity(): Capacity
   /**
    * Holds a slot for `limits.reservationMs`. Asking again for the same agent and epoch gives the same reservation, renewed.
-   * AT_CAPACITY, UNFIT, QUEUE_FULL.
+   * DRAINING, AT_CAPACITY, UNFIT, QUEUE_FULL.
    */
   reserve(spec: AgentSpec, epoch: number, from: string): Reservation
   /** Keeps a reservation from lapsing while its files arrive. RESERVATION_EXPIRED. */
@@ -65,13 +65,15 @@ interface AdmissionDeps {
   limits: Limits
   peer: string
   traits: NodeTraits
+  /** The operator lets this node take nothing new. */
+  draining?: () => boolean
   /** Told after every change of what `capacity` says. */
   onChange: () => void
 }
 
 /** A fresh table of `slots` slots. */
 export const createAdmission = (deps: AdmissionDeps, options: { slots: number }): Admission => {
-  const { clock, limits, peer, traits, onChange } = deps
+  const { clock, limits, peer, traits, onChange, draining = () => false } = deps
   const unfit = fitness(peer, traits)
   const taken = new Set<string>()
   const reserved = new Map<string, { reservation: Reservation; lapse: { cancel(): void } }>()
@@ -100,7 +102,7 @@ export const createAdmission = (deps: AdmissionDeps, options: { slots: number })
 
   return {
     capacity: () => ({
-      status: used() >= options.slots ? 'busy' : 'available',
+      status: draining() ? 'draining' : used() >= options.slots ? 'busy' : 'available',
       currentLoad: options.slots === 0 ? 1 : Math.min(1, used() / options.slots),
       running: used(),
       maxConcurrent: options.slots,
@@ -109,6 +111,8 @@ export const createAdmission = (deps: AdmissionDeps, options: { slots: number })
       const reasons = unfit(spec, from)
       if (reasons.length > 0) throw new GodelError({ code: 'UNFIT', node: traits.name, reasons })
       const known = reserved.get(spec.id)?.reservation
+      // What was promised before is kept.
+      if (!known && draining()) throw new GodelError({ code: 'DRAINING', node: traits.name })
       if (known && known.from === from && known.epoch === epoch) return hold(known)
       if (!known && used() >= options.slots) throw full()
       if (!known && reserved.size >= limits.reservationsMax)

@@ -206,6 +206,14 @@ export const limits = {
   logFileBytesMax: 16 * 1024 * 1024,
   logRotateIntervalMs: 60_000,
 
+  // Audit log
+  auditFileBytesMax: 4 * 1024 * 1024, // of the current file and of the one before it
+  auditRepeatMs: 1_000, // the same refusal is written once in this time
+  auditKeysMax: 256, // different entries in that time; refusals beyond are written together
+  auditEntriesKept: 1_000, // in memory, for the API
+  auditEntriesListed: 100,
+  auditTextLengthMax: 512, // of each text of an entry
+
   // API
   apiPort: 7373,
   apiBodyBytesMax: 1024 * 1024,
@@ -222,7 +230,19 @@ export const limits = {
   diskFreeBytesMin: 512 * 1024 * 1024,
   diskFreeBytesWanted: 5 * 1024 * 1024 * 1024,
 
+  // Federation, as the API takes it
+  realmCardBytesMax: 256 * 1024,
+  guestAgentsPerNode: 4, // unless a grant says otherwise
+  accusersListedMax: 16,
+
+  // Draining
+  drainLookMs: 200, // between two looks at what still runs
+  drainListedMax: 100, // agents named in a report
+  drainTimeoutMsMax: 30 * 24 * 60 * 60_000,
+
   // SDK and CLI
+  clientDrainPollMs: 500,
+  clientAuditPollMs: 1_000,
   clientCallTimeoutMs: 30_000,
   clientSpawnTimeoutMs: 10 * 60_000, // files are sent and repositories cloned meanwhile
   clientAttemptsMax: 4,

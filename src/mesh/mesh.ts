@@ -13,6 +13,7 @@
  * governance.ts pins.ts guest-view.ts   what operators change, and who is known from outside the realm
  */
 import type { Capacity, NodeTraits } from '../base/advertisement.ts'
+import type { Audit } from '../base/audit.ts'
 import type { Clock } from '../base/clock.ts'
 import { reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
@@ -42,6 +43,8 @@ export interface MeshDeps {
   readonly log: Log
   readonly meter: Meter
   readonly limits: Limits
+  /** Where refusals are put down; nowhere unless told. */
+  readonly audit?: Audit | undefined
   /** What the node can take at this moment. Read often; must be cheap. */
   readonly capacity: () => Capacity
   readonly traits: NodeTraits

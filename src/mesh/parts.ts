@@ -71,7 +71,7 @@ export const startParts = async (deps: PartsDeps): Promise<Parts> => {
 const startCore = async (deps: PartsDeps): Promise<Core> => {
   const { net, key, store, clock, log, meter, limits, random, capacity, traits, member, incarnation, view } = deps
   const { realm, certificate } = member
-  const refusals = createRefusals({ log, meter, limits }, { metric: 'mesh_refusals_total' })
+  const refusals = createRefusals({ log, meter, limits, audit: deps.audit }, { metric: 'mesh_refusals_total' })
   const certificates = createCertificates({ realm, clock, limits })
   const book = openAddressBook({ net, view, store, clock, log, limits }, deps.seeds)
   const issuing = createIssuing({ key, member, store, clock, log, refusals, limits })

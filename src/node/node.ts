@@ -5,11 +5,12 @@
  * options.ts            what a node is started with, and its traits
  * data-directory.ts     the files of a data directory
  * reports.ts            what the API tells about the node and its peers
+ * drain.ts              the wish that it takes nothing new, and what still runs
  * candidate-feed.ts     from the mesh's view to the candidates of routing
  * listen-port.ts        where to listen when nobody said
  * start-memory.ts       gives back the memory that only starting needed
  * doctor.ts             what stands in the way on this host
- * real-clock.ts file-log.ts prometheus-meter.ts   the ports of `base` over the real thing; version.ts its version
+ * real-clock.ts file-log.ts file-audit.ts prometheus-meter.ts   the ports of `base` over the real thing; version.ts its version
  */
 import { randomUUID } from 'node:crypto'
 import { rm, writeFile } from 'node:fs/promises'
@@ -41,6 +42,8 @@ import { openSqliteStore } from '../store/sqlite.ts'
 import type { Store } from '../store/store.ts'
 import { feedCandidates } from './candidate-feed.ts'
 import { pathsIn } from './data-directory.ts'
+import { drainReport, openDrain } from './drain.ts'
+import { openFileAudit } from './file-audit.ts'
 import { openFileLog } from './file-log.ts'
 import { listenAddresses, rememberPort } from './listen-port.ts'
 import { slotsOf, traitsOf, type NodeOptions } from './options.ts'
@@ -115,6 +118,8 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
     { path: paths.log, level: options.logLevel ?? 'info' },
   )
   stack.defer(closeLog)
+  const audit = openFileAudit({ clock, log, limits }, { path: paths.audit })
+  stack.defer(audit.close)
   const { meter, text: metrics } = createPrometheusMeter()
 
   const key = await loadOrCreateKey(paths.nodeKey)
@@ -129,7 +134,7 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
   const stage: { now: Stage } = { now: 'starting' }
 
   const net = await startNet(
-    { key, limits, clock, log, meter },
+    { key, limits, clock, log, meter, audit },
     { listen: await listenAddresses(options.listen, store, limits) },
   )
   stack.defer(() => net.close())
@@ -137,15 +142,29 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
 
   // Admission comes before the mesh, which tells of it, and tells the mesh when there is something to tell.
   const told: { mesh?: Mesh } = {}
+  const onChange = () => told.mesh?.advertise()
+  const drain = openDrain({ store, onChange })
   const admission = createAdmission(
-    { clock, limits, peer: net.peer, traits, onChange: () => told.mesh?.advertise() },
+    { clock, limits, peer: net.peer, traits, draining: drain.draining, onChange },
     { slots: slotsOf(options, limits) },
   )
   // While it starts or stops, a node is known and takes nothing: what it advertises then is that it is draining.
   const capacity = () =>
     stage.now === 'ok' ? admission.capacity() : { ...admission.capacity(), status: 'draining' as const }
   const mesh = await startMesh(
-    { net, key, store, clock, log, meter, limits, capacity, traits, rootKey: () => loadOrCreateKey(paths.rootKey) },
+    {
+      net,
+      key,
+      store,
+      clock,
+      log,
+      meter,
+      limits,
+      audit,
+      capacity,
+      traits,
+      rootKey: () => loadOrCreateKey(paths.rootKey),
+    },
     { realm: options.realm, join: options.join, bootstrap: options.bootstrap },
   )
   told.mesh = mesh
@@ -164,6 +183,8 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
     api: () => api.url,
     agents: rooms.agents,
     admission,
+    drain: { set: drain.set, report: () => drainReport({ drain, host: rooms.host, admission, limits }) },
+    audit,
     metrics,
   })
   const api = await startApi(
@@ -208,7 +229,7 @@ interface RoomDeps {
 }
 
 /** Ownership and agents: what a node does once it is in its realm. */
-const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<{ agents: Agents }> => {
+const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<{ agents: Agents; host: Host }> => {
   const { dataDir, net, mesh, store, clock, log, traits, isolation, admission } = deps
   const { peer } = net
   const { view, rpc } = mesh
@@ -268,7 +289,7 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
   rpc.register(ownership.methods)
   rpc.register(agents.methods)
   keepRecordsFresh({ host, mesh, clock, log: agentLog, uploads, ownership }, stack)
-  return { agents }
+  return { agents, host }
 }
 
 /**

@@ -5,6 +5,8 @@ import type { IsolationProbe } from '../agents/sandbox.ts'
 import type { NodeServices } from '../api/services.ts'
 import type { NodeTraits } from '../base/advertisement.ts'
 import type { Clock } from '../base/clock.ts'
+import { GodelError } from '../base/errors.ts'
+import { peerIdPattern } from '../base/ids.ts'
 import type { NodeStatusReport, PeerReport, RealmReport } from '../base/report.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerView } from '../mesh/view.ts'
@@ -25,6 +27,8 @@ interface ReportDeps {
   api: () => string
   agents: Agents
   admission: Admission
+  drain: NodeServices['drain']
+  audit: NodeServices['audit']
   metrics: () => Promise<string>
 }
 
@@ -42,9 +46,34 @@ export const createServices = (deps: ReportDeps): NodeServices => {
       const expiresAtMs = clock.wallMs() + order.ttlMs
       return { token: await mesh.invite(order), role: order.role, uses: order.uses, expiresAtMs }
     },
+    peerOf: (node) => peerOf(node, mesh),
+    governance: absent('governing the realm'),
+    pins: absent('pinning nodes'),
+    drain: deps.drain,
+    audit: deps.audit,
     agents,
     metrics: deps.metrics,
   }
+}
+
+/** UNSUPPORTED for whatever is asked of it. */
+const absent = <T extends object>(what: string): T =>
+  new Proxy({} as T, {
+    get: () => () => {
+      throw new GodelError({ code: 'UNSUPPORTED', what, reason: 'this version lacks it' })
+    },
+  })
+
+const isPeerId = (text: string): boolean => new RegExp(peerIdPattern).test(text)
+
+/** A PeerId stands for itself, known or not: whoever is to be put out may never have been seen from here. */
+const peerOf = (node: string, { view }: Pick<Mesh, 'view'>): string => {
+  if (isPeerId(node)) return node
+  const found = [...view.entries()].filter((entry) => entry.ad.name === node)
+  if (found.length === 1) return found[0]!.peer
+  if (found.length === 0) throw new GodelError({ code: 'NOT_FOUND', what: 'node', id: node })
+  const reason = `${found.length} nodes bear it: ${found.map(({ peer }) => peer).join(', ')}; say which by its PeerId`
+  throw new GodelError({ code: 'CONFLICT', what: `the name ${node}`, reason })
 }
 
 const nodeReport = (deps: ReportDeps): NodeStatusReport => {
@@ -66,6 +95,8 @@ const nodeReport = (deps: ReportDeps): NodeStatusReport => {
     traits,
     peers,
     agents: { running: capacity.running },
+    draining: deps.drain.report().draining,
+    certificateExpiresAtMs: mesh.membership().expiresAtMs,
     isolation: { level: isolation.level, ...(isolation.reason !== undefined && { reason: isolation.reason }) },
   }
 }
@@ -105,7 +136,10 @@ const realmReport = (mesh: Mesh): RealmReport => {
     issuedAtMs: document.issuedAtMs,
     role,
     certificateExpiresAtMs: expiresAtMs,
-    issuers: document.issuers,
+    issuers: document.issuers.map(({ peer, roles }) => {
+      const name = mesh.view.get(peer)?.ad.name
+      return { peer, ...(name !== undefined && { name }), roles }
+    }),
     roots: document.roots,
   }
 }
