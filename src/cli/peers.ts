@@ -1,30 +1,50 @@
-/** `peers`: the nodes of the realm as this one sees them. */
+/** `peers`: the nodes of the realm as this one sees them, and those from outside it that show themselves. */
 import type { Command } from 'commander'
 import { shortPeer } from '../base/ids.ts'
+import type { PeerReport } from '../base/report.ts'
 import { clientOf, withCommon, type CommonOptions } from './command.ts'
-import { ageOf, printJson, printTable } from './output.ts'
+import { ageOf, note, printJson, printTable } from './output.ts'
 
 export const define = (command: Command): void => {
   withCommon(command, [
-    ['peers', 'a table, the node itself with a star'],
+    ['peers', 'a table, the node itself with a star; then why those are not well that are not'],
     ['peers --json', 'all that is known of each'],
   ]).action(async (options: CommonOptions) => {
-    const peers = await (await clientOf(options)).peers.list()
+    const peers = (await (await clientOf(options)).peers.list()).toSorted((a, b) => a.name.localeCompare(b.name))
     if (options.json) return printJson({ peers })
-    const rows = peers
-      .toSorted((a, b) => a.name.localeCompare(b.name))
-      .map((peer) => [
-        `${peer.name}${peer.self ? ' *' : ''}`,
-        peer.state,
-        peer.status,
-        `${peer.running}/${peer.maxConcurrent}`,
-        `${Math.round(peer.currentLoad * 100)}%`,
-        peer.region ?? '-',
-        peer.gpu.count === 0 ? '-' : `${peer.gpu.count} ${peer.gpu.types.join(',')}`,
-        peer.isolation,
-        ageOf(peer.adAgeMs),
-        shortPeer(peer.peer),
-      ])
-    await printTable(['NAME', 'STATE', 'STATUS', 'SLOTS', 'LOAD', 'REGION', 'GPU', 'ISOLATION', 'HEARD', 'PEER'], rows)
+    const foreign = peers.some((peer) => realmOf(peer) !== undefined)
+    const rows = peers.map((peer) => [
+      `${peer.name}${peer.self ? ' *' : ''}`,
+      ...(foreign ? [realmOf(peer) ?? '-'] : []),
+      peer.state,
+      peer.status,
+      `${peer.running}/${peer.maxConcurrent}`,
+      `${Math.round(peer.currentLoad * 100)}%`,
+      peer.region ?? '-',
+      peer.gpu.count === 0 ? '-' : `${peer.gpu.count} ${peer.gpu.types.join(',')}`,
+      peer.isolation,
+      ageOf(peer.adAgeMs),
+      shortPeer(peer.peer) + (peer.via === 'relayed' ? ' (relayed)' : ''),
+    ])
+    const head = ['NAME', 'STATE', 'STATUS', 'SLOTS', 'LOAD', 'REGION', 'GPU', 'ISOLATION', 'HEARD', 'PEER']
+    await printTable(foreign ? [head[0]!, 'REALM', ...head.slice(1)] : head, rows)
+    const names = new Map(peers.map(({ peer, name }) => [peer, name]))
+    for (const peer of peers) {
+      const why = whyOf(peer, names)
+      if (why !== undefined) note(why)
+    }
   })
+}
+
+/** Of a node from outside: the name of its realm, or that it is pinned. */
+const realmOf = ({ level = 'realm', realmName }: PeerReport): string | undefined =>
+  level === 'realm' ? undefined : (realmName ?? 'pinned')
+
+/** Why a peer is in the state that it is shown in. */
+const whyOf = ({ name, state, verdict }: PeerReport, names: ReadonlyMap<string, string>): string | undefined => {
+  if (verdict === undefined) return undefined
+  const by = verdict.by.map((peer) => names.get(peer) ?? shortPeer(peer))
+  const since = verdict.sinceMs === undefined ? '' : ` for ${ageOf(Date.now() - verdict.sinceMs)}`
+  const said = by.length === 0 ? '' : `, say ${by.join(', ')}`
+  return `${name} is ${state}${since}${said}${verdict.why === undefined ? '' : `: ${verdict.why}`}`
 }
