@@ -6,7 +6,7 @@
 import { closeSync, existsSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs'
 import type { Audit, AuditEntry } from '../base/audit.ts'
 import type { Clock, Timer } from '../base/clock.ts'
-import { reasonOf } from '../base/errors.ts'
+import { GodelError, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { AuditRecord } from '../base/report.ts'
@@ -186,7 +186,7 @@ const createFile = ({ log, limits }: { log: Log; limits: AuditLimits }, path: st
         const written = writeSync(fd, part)
         bytes += written
         torn = written < part.byteLength
-        if (torn) throw new Error('there is no space for it')
+        if (torn) throw new GodelError({ code: 'STORE_FAILED', path, reason: 'there is no space for it' })
         broken = false
       } catch (error) {
         if (!broken) log.error('the audit log cannot be written', { path, reason: reasonOf(error) })

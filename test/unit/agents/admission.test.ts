@@ -149,3 +149,17 @@ describe('what a node cannot do it refuses, whatever its advertisement says', ()
     expect(admission.reserve(spec(), 1, SELF).from).toBe(SELF)
   })
 })
+
+test('a draining node promises nothing new, says so, and keeps what it promised', () => {
+  let draining = false
+  const deps = { clock: createFakeClock(), limits, peer: SELF, traits, draining: () => draining, onChange: () => {} }
+  const admission = createAdmission(deps, { slots: 4 })
+  const promised = spec()
+  const { id } = admission.reserve(promised, 1, CALLER)
+  draining = true
+  expect(() => admission.reserve(spec(), 1, CALLER)).toThrow(expect.objectContaining({ code: 'DRAINING' }))
+  expect(admission.capacity()).toMatchObject({ status: 'draining', running: 1 })
+  expect(admission.take(id, CALLER, promised.id)).toMatchObject({ agent: promised.id })
+  draining = false
+  expect(admission.reserve(spec(), 1, CALLER)).toMatchObject({ from: CALLER })
+})
