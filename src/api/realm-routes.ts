@@ -1,5 +1,5 @@
 /** What an operator changes about the realm: issuers, revocations, the root key, other realms. */
-import type { Issuer } from '../base/report.ts'
+import type { IssuerReport } from '../base/federation.ts'
 import { audited } from './audited.ts'
 import type { App, RouteDeps } from './routes.ts'
 import {
@@ -28,7 +28,7 @@ export const addRealmRoutes = (app: App, deps: RouteDeps): void => {
 
 const addIssuerRoutes = (app: App, { services }: RouteDeps): void => {
   const { governance, audit } = services
-  const issuers = (): { issuers: Issuer[] } => ({ issuers: services.realm()?.issuers ?? [] })
+  const issuers = (): { issuers: IssuerReport[] } => ({ issuers: services.realm()?.issuers ?? [] })
 
   app.get(
     '/v1/realm/issuers',

@@ -5,7 +5,7 @@ import { AgentSchema, AgentStatusSchema, ExecEventSchema, ExecSpecSchema, SpawnR
 import { idPattern } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import { DecisionSchema } from '../base/need.ts'
-import { ForeignRealmSchema, PinSchema, RevocationReportSchema } from '../base/federation.ts'
+import { ForeignRealmSchema, IssuerReportSchema, PinSchema, RevocationReportSchema } from '../base/federation.ts'
 import {
   AuditRecordSchema,
   DrainReportSchema,
@@ -14,7 +14,6 @@ import {
   IdentityReportSchema,
   InvitationRequestSchema,
   InvitationSchema,
-  IssuerSchema,
   NodeStatusReportSchema,
   PeerReportSchema,
   PinRequestSchema,
@@ -50,7 +49,7 @@ export const TrustRequest = titled('TrustRequest', TrustRequestSchema)
 export const GrantRequest = titled('GrantRequest', GrantRequestSchema)
 export const PinRequest = titled('PinRequest', PinRequestSchema)
 
-export const Issuers = titled('Issuers', Type.Object({ issuers: Type.Array(IssuerSchema) }))
+export const Issuers = titled('Issuers', Type.Object({ issuers: Type.Array(IssuerReportSchema) }))
 export const Revocations = titled('Revocations', Type.Object({ revocations: Type.Array(RevocationReportSchema) }))
 export const Roots = titled('Roots', Type.Object({ roots: Type.Array(Type.String()) }))
 export const RealmCard = titled('RealmCard', Type.Object({ card: Type.String() }))

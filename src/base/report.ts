@@ -15,7 +15,7 @@ import {
   RuntimeSchema,
 } from './advertisement.ts'
 import { AgentStatusSchema } from './agent.ts'
-import { ForeignRealmSchema, RevocationReportSchema } from './federation.ts'
+import { ForeignRealmSchema, IssuerReportSchema, RevocationReportSchema } from './federation.ts'
 import { limits } from './limits.ts'
 import { LevelSchema } from './need.ts'
 import { Count, OneOf } from './schema.ts'
@@ -113,14 +113,6 @@ export const PeerReportSchema = Type.Object({
 })
 export type PeerReport = Static<typeof PeerReportSchema>
 
-export const IssuerSchema = Type.Object({
-  peer: PeerIdSchema,
-  /** Where it is known. */
-  name: Type.Optional(Type.String()),
-  roles: Type.Array(RoleSchema),
-})
-export type Issuer = Static<typeof IssuerSchema>
-
 export const RealmReportSchema = Type.Object({
   id: Type.String(),
   name: Type.String(),
@@ -131,7 +123,7 @@ export const RealmReportSchema = Type.Object({
   /** This node's own role and the end of its certificate. */
   role: RoleSchema,
   certificateExpiresAtMs: Count(),
-  issuers: Type.Array(IssuerSchema),
+  issuers: Type.Array(IssuerReportSchema),
   roots: Type.Array(Type.String()),
   revocations: Type.Optional(Type.Array(RevocationReportSchema)),
   realms: Type.Optional(Type.Array(ForeignRealmSchema)),
@@ -199,13 +191,11 @@ export const PromotionSchema = Type.Object(
   },
   { additionalProperties: false },
 )
-export type Promotion = Static<typeof PromotionSchema>
 
 export const RevocationRequestSchema = Type.Object(
   { node: NodeNameSchema, sinceMs: Type.Optional(Count()) },
   { additionalProperties: false },
 )
-export type RevocationRequest = Static<typeof RevocationRequestSchema>
 
 export const TrustRequestSchema = Type.Object(
   {
@@ -215,13 +205,11 @@ export const TrustRequestSchema = Type.Object(
   },
   { additionalProperties: false },
 )
-export type TrustRequest = Static<typeof TrustRequestSchema>
 
 export const GrantRequestSchema = Type.Object(
   { scopes: ScopesSchema, agentsPerNode: Type.Integer({ minimum: 0, maximum: limits.capacityMax }) },
   { additionalProperties: false },
 )
-export type GrantRequest = Static<typeof GrantRequestSchema>
 
 export const PinRequestSchema = Type.Object(
   {

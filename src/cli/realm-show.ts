@@ -1,7 +1,7 @@
 /** `realm show`: the realm of the node. */
 import type { Command } from 'commander'
 import { clientOf, withCommon, type CommonOptions } from './command.ts'
-import type { Issuer } from '../base/report.ts'
+import type { IssuerReport } from '../base/federation.ts'
 import { certificateEnd, warnOfCertificate } from './certificate-end.ts'
 import { grantOf } from './names.ts'
 import { printJson, printPairs, timeOf } from './output.ts'
@@ -33,5 +33,5 @@ export const define = (command: Command): void => {
   )
 }
 
-const issuerOf = ({ peer, name, roles }: Issuer): string =>
+const issuerOf = ({ peer, name, roles }: IssuerReport): string =>
   `${name === undefined ? peer : `${name} (${peer})`}, for ${roles.join(', ')}`

@@ -22,7 +22,7 @@ export { GodelError, hasCode } from '../base/errors.ts'
 export type { ErrorCode, ErrorDetail } from '../base/errors.ts'
 export type { Agent, AgentStatus, ExecEvent, Requirements } from '../base/agent.ts'
 export type { Decision } from '../base/need.ts'
-export type { ForeignRealm, Pin, RevocationReport } from '../base/federation.ts'
+export type { ForeignRealm, IssuerReport, Pin, RevocationReport } from '../base/federation.ts'
 export type { Role, Scope } from '../base/standing.ts'
 export type {
   AuditRecord,
@@ -31,7 +31,6 @@ export type {
   IdentityReport,
   Invitation,
   InvitationRequest,
-  Issuer,
   NodeStatusReport,
   PeerReport,
   PinRequest,

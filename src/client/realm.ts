@@ -1,6 +1,6 @@
 /** The realm from a program: who is in, who is out, other realms; and the nodes that this one has pinned. */
-import type { ForeignRealm, Pin, RevocationReport } from '../base/federation.ts'
-import type { Invitation, InvitationRequest, Issuer, PinRequest, RealmReport } from '../base/report.ts'
+import type { ForeignRealm, IssuerReport, Pin, RevocationReport } from '../base/federation.ts'
+import type { Invitation, InvitationRequest, PinRequest, RealmReport } from '../base/report.ts'
 import type { Role, Scope } from '../base/standing.ts'
 import type { Http } from './http.ts'
 
@@ -23,14 +23,14 @@ export class RealmClient {
   }
 
   /** Makes a member an issuer, for members and observers unless told. FORBIDDEN without a root key, NOT_FOUND. */
-  async promote(node: string, { roles }: { roles?: Role[] } = {}): Promise<Issuer[]> {
+  async promote(node: string, { roles }: { roles?: Role[] } = {}): Promise<IssuerReport[]> {
     const body = { node, ...(roles && { roles }) }
-    return (await this.#http.call<{ issuers: Issuer[] }>('POST', '/v1/realm/issuers', { body })).issuers
+    return (await this.#http.call<{ issuers: IssuerReport[] }>('POST', '/v1/realm/issuers', { body })).issuers
   }
 
-  async demote(node: string): Promise<Issuer[]> {
+  async demote(node: string): Promise<IssuerReport[]> {
     const path = `/v1/realm/issuers/${encodeURIComponent(node)}`
-    return (await this.#http.call<{ issuers: Issuer[] }>('DELETE', path)).issuers
+    return (await this.#http.call<{ issuers: IssuerReport[] }>('DELETE', path)).issuers
   }
 
   /** Puts a peer out, at once and until lifted. FORBIDDEN where this node is no issuer, CONFLICT for itself. */
