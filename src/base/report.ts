@@ -65,6 +65,8 @@ export const NodeStatusReportSchema = Type.Object({
   /** It lags behind its own timers, so that what it says of others is held back. */
   slow: Type.Optional(Type.Boolean()),
   certificateExpiresAtMs: Type.Optional(Count()),
+  /** What an operator should hear, in sentences; see the realm. */
+  notes: Type.Optional(Type.Array(Type.String())),
   /** Peers that are put out, other realms that are named, nodes that are pinned. */
   trust: Type.Optional(Type.Object({ revocations: Count(), realms: Count(), pins: Count() })),
   isolation: Type.Object({ level: IsolationSchema, reason: Type.Optional(Type.String()) }),
@@ -127,6 +129,8 @@ export const RealmReportSchema = Type.Object({
   roots: Type.Array(Type.String()),
   revocations: Type.Optional(Type.Array(RevocationReportSchema)),
   realms: Type.Optional(Type.Array(ForeignRealmSchema)),
+  /** What an operator should hear, in sentences: a certificate that is not renewed, a realm with one issuer. */
+  notes: Type.Optional(Type.Array(Type.String())),
 })
 export type RealmReport = Static<typeof RealmReportSchema>
 

@@ -5,7 +5,7 @@
  * command.ts       what all commands share; values.ts reads the values of options; output.ts prints
  * start.ts         runs a node; start-options.ts reads what it is started with
  * status.ts peers.ts doctor.ts      the node, its peers, its host; drain.ts undrain.ts audit.ts
- * certificate-end.ts               warns in time; shared by status.ts and realm-show.ts
+ * certificate-end.ts               shared by status.ts and realm-show.ts
  * realm-*.ts       the realm: who may admit, who is out, its root key, other realms; names.ts confirm.ts help them
  * federation-*.ts  single nodes outside the realm
  * agent-*.ts       agents: spawn, list, show, kill, exec; spawn-options.ts is shared with why-not.ts

@@ -2,9 +2,9 @@
 import type { Command } from 'commander'
 import { clientOf, withCommon, type CommonOptions } from './command.ts'
 import type { IssuerReport } from '../base/federation.ts'
-import { certificateEnd, warnOfCertificate } from './certificate-end.ts'
+import { certificateEnd } from './certificate-end.ts'
 import { grantOf } from './names.ts'
-import { printJson, printPairs, timeOf } from './output.ts'
+import { printJson, printPairs, printWarning, timeOf } from './output.ts'
 
 export const define = (command: Command): void => {
   withCommon(command, [['realm show', 'its id, its version and who may invite']]).action(
@@ -28,7 +28,7 @@ export const define = (command: Command): void => {
           `${other.name}: may do here ${grantOf(other)}${other.out ? '; own agents may go there' : ''}`,
         ]),
       ])
-      warnOfCertificate(realm.certificateExpiresAtMs)
+      for (const text of realm.notes ?? []) printWarning(text)
     },
   )
 }

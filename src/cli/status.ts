@@ -2,8 +2,8 @@
 import type { Command } from 'commander'
 import { clientOf, withCommon, type CommonOptions } from './command.ts'
 import type { NodeStatusReport } from '../base/report.ts'
-import { certificateEnd, warnOfCertificate } from './certificate-end.ts'
-import { ageOf, labelsOf, note, printJson, printPairs } from './output.ts'
+import { certificateEnd } from './certificate-end.ts'
+import { ageOf, labelsOf, note, printJson, printPairs, printWarning } from './output.ts'
 
 export const define = (command: Command): void => {
   withCommon(command, [
@@ -42,7 +42,7 @@ export const define = (command: Command): void => {
       ['version', node.version],
     ])
     if (node.draining) note('It drains: it takes nothing new. "godel-node undrain" ends that.')
-    warnOfCertificate(node.certificateExpiresAtMs)
+    for (const text of node.notes ?? []) printWarning(text)
   })
 }
 

@@ -8,7 +8,9 @@ import type { Clock } from '../base/clock.ts'
 import { GodelError } from '../base/errors.ts'
 import { peerIdPattern } from '../base/ids.ts'
 import type { NodeStatusReport, PeerReport, RealmReport } from '../base/report.ts'
+import type { Governance } from '../mesh/governance.ts'
 import type { Mesh } from '../mesh/mesh.ts'
+import type { Pins } from '../mesh/pins.ts'
 import type { PeerView } from '../mesh/view.ts'
 import type { Net } from '../net/net.ts'
 import { version } from './version.ts'
@@ -47,8 +49,8 @@ export const createServices = (deps: ReportDeps): NodeServices => {
       return { token: await mesh.invite(order), role: order.role, uses: order.uses, expiresAtMs }
     },
     peerOf: (node) => peerOf(node, mesh),
-    governance: absent('governing the realm'),
-    pins: absent('pinning nodes'),
+    governance: governanceOf(mesh),
+    pins: noPins,
     drain: deps.drain,
     audit: deps.audit,
     agents,
@@ -56,13 +58,25 @@ export const createServices = (deps: ReportDeps): NodeServices => {
   }
 }
 
-/** UNSUPPORTED for whatever is asked of it. */
-const absent = <T extends object>(what: string): T =>
-  new Proxy({} as T, {
-    get: () => () => {
-      throw new GodelError({ code: 'UNSUPPORTED', what, reason: 'this version lacks it' })
-    },
-  })
+/** What this version cannot do yet: UNSUPPORTED. */
+const absent = (what: string) => (): never => {
+  throw new GodelError({ code: 'UNSUPPORTED', what, reason: 'this version lacks it' })
+}
+
+const governanceOf = ({ governance }: Mesh): Governance => ({
+  ...governance,
+  card: absent('the card of a realm'),
+  trust: absent('trusting another realm'),
+  share: absent('sharing with another realm'),
+  withdraw: absent('withdrawing from another realm'),
+  foreignRealms: () => [],
+})
+
+const noPins: Pins = {
+  register: absent('pinning a node'),
+  unregister: absent('pinning a node'),
+  list: () => [],
+}
 
 const isPeerId = (text: string): boolean => new RegExp(peerIdPattern).test(text)
 
@@ -97,6 +111,12 @@ const nodeReport = (deps: ReportDeps): NodeStatusReport => {
     agents: { running: capacity.running },
     draining: deps.drain.report().draining,
     certificateExpiresAtMs: mesh.membership().expiresAtMs,
+    notes: mesh.notes(),
+    trust: {
+      revocations: mesh.governance.revocations().length,
+      realms: governanceOf(mesh).foreignRealms().length,
+      pins: noPins.list().length,
+    },
     isolation: { level: isolation.level, ...(isolation.reason !== undefined && { reason: isolation.reason }) },
   }
 }
@@ -136,10 +156,14 @@ const realmReport = (mesh: Mesh): RealmReport => {
     issuedAtMs: document.issuedAtMs,
     role,
     certificateExpiresAtMs: expiresAtMs,
-    issuers: document.issuers.map(({ peer, roles }) => {
+    issuers: document.issuers.flatMap(({ peer, roles, untilMs }) => {
+      if (untilMs !== undefined) return []
       const name = mesh.view.get(peer)?.ad.name
-      return { peer, ...(name !== undefined && { name }), roles }
+      return [{ peer, ...(name !== undefined && { name }), roles }]
     }),
+    revocations: mesh.governance.revocations(),
+    realms: governanceOf(mesh).foreignRealms(),
+    notes: mesh.notes(),
     roots: document.roots,
   }
 }
