@@ -26,6 +26,7 @@ import { startWatchdog } from '../agents/watchdog.ts'
 import { createWorkspaces } from '../agents/workspaces.ts'
 import { startApi } from '../api/api.ts'
 import type { NodeTraits } from '../base/advertisement.ts'
+import type { Audit } from '../base/audit.ts'
 import { every, type Clock } from '../base/clock.ts'
 import { reasonOf, type GodelError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
@@ -172,7 +173,7 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
   mesh.onRevoked(admission.forget)
   stack.defer(() => mesh.close())
 
-  const rooms = await startRooms({ dataDir, net, mesh, store, clock, log, traits, isolation, admission }, stack)
+  const rooms = await startRooms({ dataDir, net, mesh, store, clock, log, audit, traits, isolation, admission }, stack)
   const services = createServices({
     net,
     mesh,
@@ -225,6 +226,7 @@ interface RoomDeps {
   store: Store
   clock: Clock
   log: Log
+  audit: Audit
   traits: NodeTraits
   isolation: IsolationProbe
   admission: Admission
@@ -290,6 +292,7 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
     host,
     admission,
     uploads,
+    audit: deps.audit,
     clock,
     log: agentLog,
     limits,

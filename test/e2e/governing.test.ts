@@ -62,6 +62,19 @@ test('the founder cannot be put out by the one that it promoted, and says why', 
   )
 })
 
+test('an admin ends an agent of another, which is on record on both sides; a member is refused, which is too', async () => {
+  const agent = await second.json(['agent', 'spawn', '--node', 'two'])
+  await founder.json(['agent', 'kill', agent.id])
+  const act = { action: 'kill an agent of another owner', subject: agent.id, outcome: 'done' }
+  expect(await auditOf(second)).toContainEqual(expect.objectContaining({ ...act, by: founder.ready.peerId }))
+  expect(await auditOf(founder)).toContainEqual(expect.objectContaining({ ...act, by: 'api' }))
+  const own = await founder.json(['agent', 'spawn', '--node', 'one'])
+  expect((await second.cli(['agent', 'kill', own.id])).stderr).toMatch(/not allowed/)
+  expect(await auditOf(founder)).toContainEqual(
+    expect.objectContaining({ action: 'call agent.kill', by: second.ready.peerId, outcome: 'refused' }),
+  )
+})
+
 test('a token that was used up is refused, and the refusal is on record with the stranger', async () => {
   const { token } = await founder.json(['realm', 'invite'])
   await bed.start({ name: 'four', join: token })
@@ -80,6 +93,7 @@ test('a token that was used up is refused, and the refusal is on record with the
     'demote',
     'revoke',
     'lift',
+    'kill an agent of another owner',
     'invite 1 as member',
   ])
 })
