@@ -245,7 +245,6 @@ export const limits = {
   // Federation, as the API takes it
   realmCardBytesMax: 256 * 1024,
   guestAgentsPerNode: 4, // unless a grant says otherwise
-  accusersListedMax: 16,
 
   // Draining
   drainLookMs: 200, // between two looks at what still runs

@@ -39,6 +39,14 @@ export const IdentityReportSchema = Type.Object({
 })
 export type IdentityReport = Static<typeof IdentityReportSchema>
 
+/** Why a peer counts as suspect or down: who says so and what it met, or nobody, where its word has expired. */
+export const VerdictReportSchema = Type.Object({
+  reason: OneOf(['accused', 'expired']),
+  accusers: Type.Array(PeerIdSchema),
+  evidence: Type.Record(Type.String(), OneOf(['refused', 'reset', 'unreachable', 'no-answer'])),
+  sinceMs: Count(),
+})
+
 export const NodeStatusReportSchema = Type.Object({
   peer: PeerIdSchema,
   name: Type.String(),
@@ -62,8 +70,6 @@ export const NodeStatusReportSchema = Type.Object({
   agents: Type.Object({ running: Count() }),
   /** The operator has asked it to take nothing new. */
   draining: Type.Optional(Type.Boolean()),
-  /** It lags behind its own timers, so that what it says of others is held back. */
-  slow: Type.Optional(Type.Boolean()),
   certificateExpiresAtMs: Type.Optional(Count()),
   /** What an operator should hear, in sentences; see the realm. */
   notes: Type.Optional(Type.Array(Type.String())),
@@ -73,21 +79,12 @@ export const NodeStatusReportSchema = Type.Object({
 })
 export type NodeStatusReport = Static<typeof NodeStatusReportSchema>
 
-/** Why a peer is in its state. */
-export const VerdictSchema = Type.Object({
-  /** Those who say so: PeerIds; this node's own among them. */
-  by: Type.Array(Type.String(), { maxItems: limits.accusersListedMax }),
-  /** Since when, in Unix milliseconds. */
-  sinceMs: Type.Optional(Count()),
-  why: Type.Optional(Type.String()),
-})
-export type Verdict = Static<typeof VerdictSchema>
-
 export const PeerReportSchema = Type.Object({
   peer: PeerIdSchema,
   name: Type.String(),
+  /** `recovering`: it was down and is back, and is not chosen yet. */
   state: OneOf(['alive', 'suspect', 'down', 'left', 'recovering']),
-  verdict: Type.Optional(VerdictSchema),
+  verdict: Type.Optional(VerdictReportSchema),
   /** How it is known: of this realm, of another one, or pinned. */
   level: Type.Optional(LevelSchema),
   /** Of a guest: the name of its realm. */

@@ -40,11 +40,14 @@ export const define = (command: Command): void => {
 const realmOf = ({ level = 'realm', realmName }: PeerReport): string | undefined =>
   level === 'realm' ? undefined : (realmName ?? 'pinned')
 
-/** Why a peer is in the state that it is shown in. */
+/** Why a peer is in the state that it is shown in: who says so, what each met, and since when. */
 const whyOf = ({ name, state, verdict }: PeerReport, names: ReadonlyMap<string, string>): string | undefined => {
   if (verdict === undefined) return undefined
-  const by = verdict.by.map((peer) => names.get(peer) ?? shortPeer(peer))
-  const since = verdict.sinceMs === undefined ? '' : ` for ${ageOf(Date.now() - verdict.sinceMs)}`
-  const said = by.length === 0 ? '' : `, say ${by.join(', ')}`
-  return `${name} is ${state}${since}${said}${verdict.why === undefined ? '' : `: ${verdict.why}`}`
+  const { reason, accusers, evidence, sinceMs } = verdict
+  if (reason === 'expired') return `${name} is ${state}: nothing has been heard of it for ${ageOf(sinceMs)}.`
+  const said = accusers.map((peer) => {
+    const met = evidence[peer]
+    return (names.get(peer) ?? shortPeer(peer)) + (met === undefined ? '' : ` (${met})`)
+  })
+  return `${name} is ${state} for ${ageOf(sinceMs)}, say ${said.join(', ')}.`
 }

@@ -28,7 +28,6 @@ export const define = (command: Command): void => {
         node.certificateExpiresAtMs === undefined ? undefined : certificateEnd(node.certificateExpiresAtMs),
       ],
       ['status', `${capacity.status}, ${capacity.running} of ${capacity.maxConcurrent} slots taken`],
-      ['slow', node.slow ? 'yes: it lags, and holds back what it says of others' : undefined],
       ['peers', [`${peers.alive} alive`, ...apart].join(', ')],
       ['trust', trustOf(node)],
       ['isolation', node.isolation.level + (node.isolation.reason === undefined ? '' : `: ${node.isolation.reason}`)],

@@ -142,6 +142,29 @@ test.each(
   expect(output.stdout).toContain('--json')
 })
 
+test('peers tells who says what of a peer that is not well, how it is reached, and where guests are from', async () => {
+  const [two] = server.node.known
+  const verdict = {
+    reason: 'accused',
+    accusers: [fakePeer, otherPeer],
+    evidence: { [fakePeer]: 'no-answer' },
+    sinceMs: 7_000,
+  }
+  server.node.known = [
+    { ...two!, state: 'suspect', verdict: verdict as never },
+    { ...two!, peer: fakePeer, name: 'one', self: true },
+    { ...two!, name: 'gone', state: 'down', verdict: { ...verdict, reason: 'expired' } as never },
+    { ...two!, name: 'guest', level: 'cross-realm', realmName: 'plant\u001b[2J', via: 'relayed' },
+  ]
+  const output = await run(['peers'])
+  server.node.known = [two!]
+  expect(output.stdout).toMatch(/^NAME +REALM +STATE/)
+  expect(output.stdout).toMatch(/guest +plant\\x1b\[2J +alive.*\(relayed\)/)
+  expect(output.stderr).toMatch(/two.* is suspect for 7s, say one \(no-answer\), /)
+  expect(output.stderr).toContain('gone is down: nothing has been heard of it for 7s.')
+  expect(output.stdout + output.stderr).not.toMatch(CONTROL)
+})
+
 describe('drain', () => {
   const agent = (status: 'running' | 'idle') => ({ id: mintId('ag', 0), role: 'worker', status })
 
