@@ -31,13 +31,13 @@ interface ReportDeps {
 /** The services that the API speaks for. */
 export const createServices = (deps: ReportDeps): NodeServices => {
   const { net, mesh, traits, clock, stage, agents } = deps
-  const realm = () => ({ id: mesh.realm().id, name: mesh.realm().name })
+  const realm = () => realmOf(mesh)
   return {
     health: () => ({ live: true, ready: stage.now === 'ok', status: stage.now }),
     identity: () => ({ peer: net.peer, name: traits.name, realm: realm(), version }),
     node: () => nodeReport(deps),
     peers: () => [...mesh.view.entries()].map((entry) => peerReport(entry, deps)),
-    realm: () => realmReport(mesh),
+    realm: () => (mesh.isStandalone() ? undefined : realmReport(mesh)),
     invite: async (order) => {
       const expiresAtMs = clock.wallMs() + order.ttlMs
       return { token: await mesh.invite(order), role: order.role, uses: order.uses, expiresAtMs }
@@ -46,6 +46,9 @@ export const createServices = (deps: ReportDeps): NodeServices => {
     metrics: deps.metrics,
   }
 }
+
+/** Null for a node in none. */
+const realmOf = (mesh: Mesh) => (mesh.isStandalone() ? null : { id: mesh.realm().id, name: mesh.realm().name })
 
 const nodeReport = (deps: ReportDeps): NodeStatusReport => {
   const { net, mesh, traits, isolation, dataDir, startedAtMs, admission } = deps
@@ -56,8 +59,8 @@ const nodeReport = (deps: ReportDeps): NodeStatusReport => {
     peer: net.peer,
     name: traits.name,
     version,
-    realm: { id: mesh.realm().id, name: mesh.realm().name },
-    role: mesh.membership().role,
+    realm: realmOf(mesh),
+    ...(!mesh.isStandalone() && { role: mesh.membership().role }),
     startedAtMs,
     dataDir,
     api: deps.api(),
