@@ -80,6 +80,20 @@ export const limits = {
   incarnationLeapMax: 1_024, // how far a start goes up at most, so that two copies of one store part at once
   duplicateMarginMs: 2_000, // an own record that is not younger than the start by this may be a leftover of a lost store
 
+  // Other realms and pinned nodes
+  foreignRealmsMax: 16,
+  cardSeedsMax: 8,
+  cardBytesMax: 768 * 1024, // of the text; a chain of realmChainBytesMax fits
+  guestConnectionsWanted: 3, // to the nodes of each named realm
+  guestsRememberedMax: 16, // of each named realm
+  guestTickMs: 500,
+  shareRealmSettleMs: 250, // as syncSettleMs, for the side that answered a dial
+  sharePullBytesMax: 128 * 1024, // of one page
+  sharePullEntriesMax: 100,
+  pinsMax: 64,
+  pinAgentsDefault: 8, // for --accept-peer
+  pinShownIntervalMs: 5_000,
+
   // Store
   storeKeyBytesMax: 1_024,
   storeValueBytesMax: 16 * 1024 * 1024,

@@ -50,8 +50,8 @@ import { drainReport, openDrain } from './drain.ts'
 import { openFileAudit } from './file-audit.ts'
 import { openFileLog } from './file-log.ts'
 import { listenAddresses, rememberPort } from './listen-port.ts'
-import { slotsOf, traitsOf, type NodeOptions } from './options.ts'
-import { guestsOf, noGuests, watchGrants } from './outside.ts'
+import { acceptedPeers, slotsOf, traitsOf, type NodeOptions } from './options.ts'
+import { guestsOf, watchGrants } from './outside.ts'
 import { createPrometheusMeter } from './prometheus-meter.ts'
 import { createRealClock } from './real-clock.ts'
 import { createServices, type Stage } from './reports.ts'
@@ -63,7 +63,8 @@ export type NodeEvent =
 export interface RunningNode {
   readonly peerId: string
   readonly name: string
-  readonly realm: { id: string; name: string }
+  /** Null where it is in none. */
+  readonly realm: { id: string; name: string } | null
   /** The API's URL. */
   readonly api: string
   /** The multiaddrs that others can dial. */
@@ -89,7 +90,7 @@ export const startNode = async (options: NodeOptions): Promise<RunningNode> => {
   return {
     peerId: net.peer,
     name: traits.name,
-    realm: { id: mesh.realm().id, name: mesh.realm().name },
+    realm: mesh.isStandalone() ? null : { id: mesh.realm().id, name: mesh.realm().name },
     api: api.url,
     listen: net.addresses(),
     dataDir: options.dataDir,
@@ -107,6 +108,7 @@ export const startNode = async (options: NodeOptions): Promise<RunningNode> => {
 
 /** A token for the next host; a node that is no issuer has none. */
 const invitation = async (mesh: Mesh, clock: Clock) => {
+  if (mesh.isStandalone()) return undefined
   if (!issuersOf(mesh.realm(), 'member').includes(mesh.view.self().peer)) return undefined
   const expiresAtMs = clock.wallMs() + limits.tokenTtlMs
   return { token: await mesh.invite({ uses: 1, ttlMs: limits.tokenTtlMs, role: 'member' }), expiresAtMs }
@@ -167,9 +169,10 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
       roots: createRootKeys(paths.rootKey),
       onFailed: failure.resolve,
     },
-    { realm: options.realm, join: options.join, bootstrap: options.bootstrap },
+    { realm: options.realm, join: options.join, bootstrap: options.bootstrap, announce: options.announce },
   )
   told.mesh = mesh
+  await pinAccepted(mesh, options)
   mesh.onRevoked(admission.forget)
   stack.defer(() => mesh.close())
 
@@ -206,7 +209,7 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
   log.info('node started', {
     peer: net.peer,
     name: traits.name,
-    realm: mesh.realm().id,
+    realm: mesh.isStandalone() ? null : mesh.realm().id,
     listen: net.addresses(),
     api: api.url,
   })
@@ -217,6 +220,14 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
     log.info('node stopped', { peer: net.peer })
   })
   return { net, mesh, api, traits, isolation, clock, failed: failure.promise }
+}
+
+/** What is pinned already stays as it is: an operator may have changed it since. */
+const pinAccepted = async ({ pins }: Mesh, options: NodeOptions): Promise<void> => {
+  const known = new Set(pins.list().map(({ peer }) => peer))
+  for (const { peer, addresses } of acceptedPeers(options))
+    if (!known.has(peer))
+      await pins.register({ peer, addresses, scopes: ['capacity', 'exec'], agentsPerNode: limits.pinAgentsDefault })
 }
 
 interface RoomDeps {
@@ -237,7 +248,7 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
   const { dataDir, net, mesh, store, clock, log, traits, isolation, admission } = deps
   const { peer } = net
   const { view, rpc } = mesh
-  const guests = noGuests
+  const { guests, pins } = mesh
   const candidates = createCandidates()
   stack.defer(feedCandidates({ view, guests, candidates, clock, limits }))
 
@@ -281,7 +292,7 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
     openGrant: (grant) => openGrant(net, grant),
   })
   stack.defer(() => host.close())
-  stack.defer(watchGrants({ host, mesh, peer, pins: () => [], clock, log: agentLog, limits }))
+  stack.defer(watchGrants({ host, mesh, peer, pins: pins.list, clock, log: agentLog, limits }))
 
   const agents = createAgents({
     net,

@@ -8,9 +8,8 @@ import type { Clock } from '../base/clock.ts'
 import { GodelError } from '../base/errors.ts'
 import { peerIdPattern } from '../base/ids.ts'
 import type { NodeStatusReport, PeerReport, RealmReport } from '../base/report.ts'
-import type { Governance } from '../mesh/governance.ts'
+import type { GuestPeer } from '../mesh/guest-view.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import type { Pins } from '../mesh/pins.ts'
 import type { PeerView } from '../mesh/view.ts'
 import type { Net } from '../net/net.ts'
 import { version } from './version.ts'
@@ -37,45 +36,28 @@ interface ReportDeps {
 /** The services that the API speaks for. */
 export const createServices = (deps: ReportDeps): NodeServices => {
   const { net, mesh, traits, clock, stage, agents } = deps
-  const realm = () => ({ id: mesh.realm().id, name: mesh.realm().name })
+  const realm = () => realmOf(mesh)
   return {
     health: () => ({ live: true, ready: stage.now === 'ok', status: stage.now }),
     identity: () => ({ peer: net.peer, name: traits.name, realm: realm(), version }),
     node: () => nodeReport(deps),
-    peers: () => [...mesh.view.entries()].map((entry) => peerReport(entry, deps)),
-    realm: () => realmReport(mesh),
+    peers: () => [
+      ...[...mesh.view.entries()].map((entry) => peerReport(entry, deps)),
+      ...[...mesh.guests.entries()].filter(({ peer }) => !mesh.view.get(peer)).map((entry) => guestReport(entry, deps)),
+    ],
+    realm: () => (mesh.isStandalone() ? undefined : realmReport(mesh)),
     invite: async (order) => {
       const expiresAtMs = clock.wallMs() + order.ttlMs
       return { token: await mesh.invite(order), role: order.role, uses: order.uses, expiresAtMs }
     },
     peerOf: (node) => peerOf(node, mesh),
-    governance: governanceOf(mesh),
-    pins: noPins,
+    governance: mesh.governance,
+    pins: mesh.pins,
     drain: deps.drain,
     audit: deps.audit,
     agents,
     metrics: deps.metrics,
   }
-}
-
-/** What this version cannot do yet: UNSUPPORTED. */
-const absent = (what: string) => (): never => {
-  throw new GodelError({ code: 'UNSUPPORTED', what, reason: 'this version lacks it' })
-}
-
-const governanceOf = ({ governance }: Mesh): Governance => ({
-  ...governance,
-  card: absent('the card of a realm'),
-  trust: absent('trusting another realm'),
-  share: absent('sharing with another realm'),
-  withdraw: absent('withdrawing from another realm'),
-  foreignRealms: () => [],
-})
-
-const noPins: Pins = {
-  register: absent('pinning a node'),
-  unregister: absent('pinning a node'),
-  list: () => [],
 }
 
 const isPeerId = (text: string): boolean => new RegExp(peerIdPattern).test(text)
@@ -90,6 +72,9 @@ const peerOf = (node: string, { view }: Pick<Mesh, 'view'>): string => {
   throw new GodelError({ code: 'CONFLICT', what: `the name ${node}`, reason })
 }
 
+/** Null for a node in none. */
+const realmOf = (mesh: Mesh) => (mesh.isStandalone() ? null : { id: mesh.realm().id, name: mesh.realm().name })
+
 const nodeReport = (deps: ReportDeps): NodeStatusReport => {
   const { net, mesh, traits, isolation, dataDir, startedAtMs, admission } = deps
   const peers = { alive: 0, suspect: 0, down: 0, left: 0 }
@@ -99,8 +84,8 @@ const nodeReport = (deps: ReportDeps): NodeStatusReport => {
     peer: net.peer,
     name: traits.name,
     version,
-    realm: { id: mesh.realm().id, name: mesh.realm().name },
-    role: mesh.membership().role,
+    realm: realmOf(mesh),
+    ...(!mesh.isStandalone() && { role: mesh.membership().role }),
     startedAtMs,
     dataDir,
     api: deps.api(),
@@ -114,8 +99,8 @@ const nodeReport = (deps: ReportDeps): NodeStatusReport => {
     notes: mesh.notes(),
     trust: {
       revocations: mesh.governance.revocations().length,
-      realms: governanceOf(mesh).foreignRealms().length,
-      pins: noPins.list().length,
+      realms: mesh.governance.foreignRealms().length,
+      pins: mesh.pins.list().length,
     },
     isolation: { level: isolation.level, ...(isolation.reason !== undefined && { reason: isolation.reason }) },
   }
@@ -144,6 +129,13 @@ const peerReport = ({ peer, state, ad, ageMs, self }: PeerView, { net, mesh }: R
   addresses: self ? net.addresses() : mesh.addressesOf(peer),
 })
 
+/** A node from outside the realm: a guest as far as it shows itself. */
+const guestReport = (guest: GuestPeer, deps: ReportDeps): PeerReport => ({
+  ...peerReport({ ...guest, self: false }, deps),
+  level: guest.level,
+  ...(guest.realmName !== undefined && { realmName: guest.realmName }),
+})
+
 const realmReport = (mesh: Mesh): RealmReport => {
   const { id, name, document } = mesh.realm()
   const { role, expiresAtMs } = mesh.membership()
@@ -162,7 +154,7 @@ const realmReport = (mesh: Mesh): RealmReport => {
       return [{ peer, ...(name !== undefined && { name }), roles }]
     }),
     revocations: mesh.governance.revocations(),
-    realms: governanceOf(mesh).foreignRealms(),
+    realms: mesh.governance.foreignRealms(),
     notes: mesh.notes(),
     roots: document.roots,
   }
