@@ -11,9 +11,8 @@
  * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; member-rpc.ts calls members; upkeep.ts renews certificates
  * governance.ts      what operators change: documents by amendments.ts, who is out by revocations.ts; notes.ts what they should hear
  * expulsion.ts       what follows when somebody is put out; realm-news.ts how gossip brings it; double.ts a copy of this node
- * outside.ts         what is outside the realm: foreign.ts the realms that are named, guests.ts who is let in of them and of pins.ts, guest-seeds.ts
- *                    how they are found, share.ts with shared-self.ts share-ad.ts public-address.ts what is told, shelves.ts what was heard,
- *                    guest-view.ts shows it; foreign-governance.ts what operators say of other realms
+ * outside.ts         what is outside the realm: foreign.ts guests.ts pins.ts guest-seeds.ts who that is; share.ts shared-self.ts share-ad.ts
+ *                    public-address.ts shelves.ts guest-view.ts what is told and heard; foreign-governance.ts what operators say of it
  */
 import type { Capacity, NodeTraits } from '../base/advertisement.ts'
 import type { Audit } from '../base/audit.ts'
