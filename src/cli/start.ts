@@ -34,6 +34,13 @@ export const define = (command: Command): void => {
       count('--api-port', { max: 65_535 }),
     )
     .option('--listen <multiaddr>', 'where other nodes reach this one; may be repeated', gathered)
+    .option(
+      '--websocket [port]',
+      `take WebSockets too, where plain TCP does not get through (${limits.webSocketPort})`,
+      count('--websocket', { max: 65_535 }),
+    )
+    .option('--mdns', 'find nodes of the realm on the LAN')
+    .option('--no-relay', 'do not relay for members that cannot be dialled')
     .option('--join <token>', 'a join token or the line with it, @FILE to read it from, or - for standard input')
     .option('--bootstrap <multiaddr>', 'the address of a member, ending in /p2p/PEER; may be repeated', gathered)
     .option(

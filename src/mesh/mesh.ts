@@ -8,7 +8,8 @@
  * accept.ts          the one way into the view; gossip.ts, sync.ts with pages.ts, and serving.ts over methods.ts feed it
  * advertiser.ts      what this node says of itself, when (advertise-rate.ts), under which number (incarnation.ts)
  * liveness.ts        the failure detector as a step function; watch.ts performs it, ring.ts says who watches whom
- * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; upkeep.ts renews and ends certificates
+ * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; reachability.ts who relays for this node;
+ *                    upkeep.ts renews and ends certificates
  * member-rpc.ts      calls members, connected or not
  * governance.ts pins.ts guest-view.ts   what operators change, and who is known from outside the realm
  */

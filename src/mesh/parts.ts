@@ -12,6 +12,7 @@ import type { Incarnation } from './incarnation.ts'
 import { createIssuing, type Issuing } from './issuing.ts'
 import type { Member } from './membership.ts'
 import type { MeshDeps } from './mesh.ts'
+import { startReachability } from './reachability.ts'
 import { openAddressBook, startSeeds, type AddressBook } from './seeds.ts'
 import { meshMethods } from './serving.ts'
 import { startSync } from './sync.ts'
@@ -100,7 +101,7 @@ const startCore = async (deps: PartsDeps): Promise<Core> => {
     ownAd: advertiser.sealed,
     onAd: (peer, ad) => void sponsor({ accept, gossip, view, refusals, limits }, peer, ad),
   })
-  const gossip: Gossip = startGossip({ pubsub: net.pubsub, accept, refusals }, { realm: realm().id })
+  const gossip: Gossip = startGossip({ pubsub: net.pubsub, accept, refusals, clock, limits }, { realm: realm().id })
   return { member, view, book, certificates, refusals, issuing, accept, advertiser, gossip, trust }
 }
 
@@ -126,7 +127,10 @@ const startLoops = (deps: PartsDeps, core: Core): Pick<Parts, 'partners' | 'stop
     if ((await accept.accusation(envelope, 0)) === 'news') await gossip.publish('accusation', envelope)
   }
   const watch = startWatch({ net, view, accept, connect, accuse, onAnswered: tellAccused, clock, log, meter, limits })
-  net.rpc.register([...sync.methods, ...meshMethods(core)])
+  const onMoved = () =>
+    void advertiser.publish().catch((error: unknown) => log.warn('a move was not told', { error: reasonOf(error) }))
+  const reach = startReachability({ net, view, onMoved, clock, log, limits, random })
+  net.rpc.register([...sync.methods, ...reach.methods, ...meshMethods(core)])
   const seeds = startSeeds({ net, view, book, connect, watched: watch.watched, clock, log, limits, random })
   const upkeep = startUpkeep({ net, key, member, issuing, trust, advertiser, connect, clock, log, limits })
   const listening = [
@@ -137,6 +141,7 @@ const startLoops = (deps: PartsDeps, core: Core): Pick<Parts, 'partners' | 'stop
       else clock.after(limits.syncSettleMs, () => tellAccused(peer))
     }),
     net.onDisconnected(watch.disconnected),
+    net.onHint(seeds.hinted),
     view.onChange(() => meter.gauge('mesh_peers_up', view.size())),
     view.onChange(({ peer, state }, previous) => {
       // Calls to a peer that is down are not left waiting on a connection that nothing comes over any more.
@@ -147,7 +152,7 @@ const startLoops = (deps: PartsDeps, core: Core): Pick<Parts, 'partners' | 'stop
   return {
     partners,
     stop() {
-      for (const part of [seeds, watch, sync, upkeep]) part.close()
+      for (const part of [seeds, watch, sync, upkeep, reach]) part.close()
       for (const off of listening.splice(0)) off()
     },
   }

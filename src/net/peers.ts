@@ -10,9 +10,12 @@ import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Standing } from '../base/standing.ts'
+import { inOrderOfUse, ipOfDirect, isCircuit, plainIp, relayOf } from './addresses.ts'
 import { deadlineSignal } from './deadline-signal.ts'
-import type { Direction } from './net.ts'
+import { readyFor } from './host.ts'
+import type { ConnectionKind, Direction } from './net.ts'
 import { reasonOf } from './reason.ts'
+import { isRelayed } from './relay.ts'
 
 export interface PeersDeps {
   readonly self: string
@@ -35,9 +38,13 @@ export interface Peers {
   isAdmitted(peer: string): boolean
   isConnected(peer: string): boolean
   connected(): string[]
-  /** Open connections, the newest last. */
+  /** Open connections: those through a relay first, then the newest last. */
   connections(peer: string): Connection[]
+  /** Every open connection. */
+  all(): Connection[]
   remoteAddresses(peer: string): string[]
+  connectionKind(peer: string): ConnectionKind | undefined
+  observedIp(peer: string): string | undefined
   onConnected(fn: (peer: string, direction: Direction) => void): () => void
   onDisconnected(fn: (peer: string) => void): () => void
 }
@@ -74,7 +81,17 @@ export const createPeers = (deps: PeersDeps): Peers => {
   const connections = (peer: string): Connection[] => {
     const id = idOf(peer)
     if (id === undefined || host === undefined) return []
-    return host.getConnections(id).filter((connection) => connection.status === 'open')
+    const open = host.getConnections(id).filter((connection) => connection.status === 'open')
+    if (open.length < 2) return open
+    return [...open.filter(isRelayed), ...open.filter((connection) => !isRelayed(connection))]
+  }
+
+  /** The peer through which a connection goes. Of one that came in, the address is that of our connection to the relay. */
+  const throughOf = (connection: Connection): string => {
+    const address = connection.remoteAddr.toString()
+    const [base = ''] = address.split('/p2p-circuit')
+    const own = host?.getConnections().find((each) => !isRelayed(each) && each.remoteAddr.toString() === base)
+    return relayOf(address) ?? own?.remotePeer.toString() ?? 'unknown'
   }
 
   const learn = (peer: string, found: readonly string[]) => {
@@ -92,8 +109,16 @@ export const createPeers = (deps: PeersDeps): Peers => {
     learn(result.peerId.toString(), found)
   }
 
+  /** Where there are too many connections, libp2p cuts those of the least value. */
+  const value = (peer: string, tag: { value: number } | undefined) => {
+    const id = idOf(peer)
+    if (id !== undefined) host?.peerStore.merge(id, { tags: { admitted: tag } }).catch(() => {})
+  }
+
   const end = (peer: string) => {
-    if (admitted.delete(peer)) deps.onGone(peer)
+    if (!admitted.delete(peer)) return
+    value(peer, undefined)
+    deps.onGone(peer)
   }
 
   /** Lets what was sent still arrive, for a short time; then the connections are cut. */
@@ -115,7 +140,8 @@ export const createPeers = (deps: PeersDeps): Peers => {
 
   const targets = (peer: string, given: readonly string[]): Multiaddr[] => {
     const parsed: Multiaddr[] = []
-    for (const address of given.slice(0, limits.addressesPerPeerMax)) {
+    for (const address of inOrderOfUse(given).slice(0, limits.addressesPerPeerMax)) {
+      if (relayOf(address) === self) continue
       try {
         parsed.push(multiaddr(`${bareAddress(multiaddr(address))}/p2p/${peer}`))
       } catch (error) {
@@ -123,6 +149,27 @@ export const createPeers = (deps: PeersDeps): Peers => {
       }
     }
     return parsed
+  }
+
+  const dialAll = async (found: readonly Multiaddr[], signal: AbortSignal): Promise<void> => {
+    await readyFor(host!, found.map(String))
+    await host!.dial([...found], { signal })
+  }
+
+  /** Relays only once no direct address has answered, and before all the time is over: what is dropped never answers. */
+  const directFirst = async (found: readonly Multiaddr[], signal: AbortSignal): Promise<void> => {
+    const direct = found.filter((address) => !isCircuit(address.toString()))
+    const relayed = found.filter((address) => isCircuit(address.toString()))
+    if (direct.length === 0 || relayed.length === 0) return dialAll(found, signal)
+    const part = deadlineSignal(clock, limits.directDialsTimeoutMs, signal)
+    try {
+      await dialAll(direct, part.signal)
+    } catch (error) {
+      if (signal.aborted) throw error
+      await dialAll(relayed, signal)
+    } finally {
+      part.done()
+    }
   }
 
   return {
@@ -147,7 +194,7 @@ export const createPeers = (deps: PeersDeps): Peers => {
       if (found.length === 0) throw unreachable(peer, 'no address of it is known')
       const deadline = deadlineSignal(clock, limits.dialTimeoutMs, signal)
       try {
-        await host!.dial(found, { signal: deadline.signal })
+        await directFirst(found, deadline.signal)
         learn(peer, found.map(bareAddress))
       } catch (error) {
         if (signal?.aborted === true) throw new GodelError({ code: 'CANCELLED', what: `the dial to ${peer}` })
@@ -164,7 +211,9 @@ export const createPeers = (deps: PeersDeps): Peers => {
       if (connections(peer).length === 0) return
       const isNew = !admitted.has(peer)
       admitted.set(peer, standing)
-      if (isNew) deps.onAdmitted(peer)
+      if (!isNew) return
+      value(peer, { value: limits.admittedTag })
+      deps.onAdmitted(peer)
     },
 
     standingOf: (peer) => admitted.get(peer),
@@ -178,7 +227,21 @@ export const createPeers = (deps: PeersDeps): Peers => {
     isConnected: (peer) => connections(peer).length > 0,
     connected: () => host?.getPeers().map((id) => id.toString()) ?? [],
     connections,
+    all: () => host?.getConnections() ?? [],
     remoteAddresses: (peer) => [...(addresses.get(peer) ?? [])],
+    connectionKind(peer) {
+      const connection = connections(peer).at(-1)
+      if (connection === undefined) return undefined
+      if (isRelayed(connection)) return { kind: 'relayed', through: throughOf(connection) }
+      const isDialled = connections(peer).some((each) => !isRelayed(each) && each.direction === 'outbound')
+      const dialledUs = connections(peer).some((each) => !isRelayed(each) && each.direction === 'inbound')
+      return { kind: 'direct', isDialled, dialledUs }
+    },
+    observedIp(peer) {
+      const connection = connections(peer).findLast((each) => !isRelayed(each))
+      const ip = connection === undefined ? undefined : ipOfDirect(connection.remoteAddr.toString())
+      return ip === undefined ? undefined : plainIp(ip)
+    },
     onConnected(fn) {
       connectedFns.add(fn)
       return () => void connectedFns.delete(fn)
