@@ -83,7 +83,16 @@ export const stepReach = (state: ReachState, event: ReachEvent, limits: ReachLim
 interface ReachDeps {
   net: Pick<
     Net,
-    'addresses' | 'connected' | 'connectionKind' | 'observedIp' | 'probe' | 'relays' | 'rpc' | 'standingOf' | 'peer'
+    | 'addresses'
+    | 'connected'
+    | 'connectionKind'
+    | 'dropStranded'
+    | 'observedIp'
+    | 'probe'
+    | 'relays'
+    | 'rpc'
+    | 'standingOf'
+    | 'peer'
   >
   view: MeshView
   /** This node is reached at other addresses than before. */
@@ -161,7 +170,10 @@ export const startReachability = (deps: ReachDeps): Reachability => {
   /** Interfaces come and go, and so do relays; nobody tells, so the addresses are compared. */
   const noticeMove = (nowMs: number): void => {
     const now = net.addresses()
-    if (directOnly(now) !== own) step({ type: 'moved', nowMs })
+    if (directOnly(now) !== own) {
+      step({ type: 'moved', nowMs })
+      net.dropStranded()
+    }
     own = directOnly(now)
     if (now.join() === told) return
     told = now.join()

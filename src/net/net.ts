@@ -122,6 +122,8 @@ export interface Net {
   remoteAddresses(peer: string): string[]
   /** How the peer is connected at its best; undefined without a connection. */
   connectionKind(peer: string): ConnectionKind | undefined
+  /** Closes the connections whose own end is at an address that this host has no more: nobody would tell. */
+  dropStranded(): void
   /** The IP address from which the peer is connected directly. */
   observedIp(peer: string): string | undefined
   /** Whether something that speaks as libp2p does answers at one of these addresses, within limits.dialBackTimeoutMs. */
@@ -224,6 +226,7 @@ export const startNet = async (deps: NetDeps, options: NetOptions): Promise<Net>
     connected: peers.connected,
     remoteAddresses: peers.remoteAddresses,
     connectionKind: peers.connectionKind,
+    dropStranded: peers.dropStranded,
     observedIp: peers.observedIp,
     probe: (addresses) => probe(addresses, { clock, limits }),
     relays: { reserve: relay.reserve, release: relay.release, held: relay.relays, carried: relay.circuits },

@@ -3,6 +3,7 @@
  * connection to one and of the end of the last.
  */
 import type { Connection, IdentifyResult, Libp2p, PeerId } from '@libp2p/interface'
+import { networkInterfaces } from 'node:os'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
 import type { Clock } from '../base/clock.ts'
@@ -44,6 +45,8 @@ export interface Peers {
   all(): Connection[]
   remoteAddresses(peer: string): string[]
   connectionKind(peer: string): ConnectionKind | undefined
+  /** Closes the connections whose own end is at an address that this host has no more: nobody would tell. */
+  dropStranded(): void
   observedIp(peer: string): string | undefined
   onConnected(fn: (peer: string, direction: Direction) => void): () => void
   onDisconnected(fn: (peer: string) => void): () => void
@@ -51,6 +54,13 @@ export interface Peers {
 
 /** A multiaddr in text without its /p2p part. */
 export const bareAddress = (address: Multiaddr): string => address.toString().replace(/\/p2p\/[^/]+$/, '')
+
+/** Where our end of a connection over TCP is, which libp2p keeps to itself. */
+const localIpOf = (connection: Connection): string | undefined => {
+  const { maConn } = connection as unknown as { maConn?: { socket?: { localAddress?: string } } }
+  const ip = maConn?.socket?.localAddress
+  return ip === undefined ? undefined : plainIp(ip)
+}
 
 export const createPeers = (deps: PeersDeps): Peers => {
   const { self, limits, clock, log } = deps
@@ -156,11 +166,20 @@ export const createPeers = (deps: PeersDeps): Peers => {
     await host!.dial([...found], { signal })
   }
 
+  /** Of a relay that this node is connected to one address is enough, and it comes before those that are to be dialled. */
+  const byRelay = (relayed: readonly string[]): string[] => {
+    const isAtHand = (relay: string | undefined) =>
+      relay !== undefined && connections(relay).some((each) => !isRelayed(each))
+    const atHand = new Map(relayed.map((address) => [relayOf(address), address]))
+    const near = [...atHand].filter(([relay]) => isAtHand(relay)).map(([, address]) => address)
+    return near.length > 0 ? near : [...relayed]
+  }
+
   /** Relays only once no direct address has answered, and before all the time is over: what is dropped never answers. */
   const directFirst = async (found: readonly Multiaddr[], signal: AbortSignal): Promise<void> => {
     const direct = found.filter((address) => !isCircuit(address.toString()))
-    const relayed = found.filter((address) => isCircuit(address.toString()))
-    if (direct.length === 0 || relayed.length === 0) return dialAll(found, signal)
+    const relayed = byRelay(found.map(String).filter(isCircuit)).map((address) => multiaddr(address))
+    if (direct.length === 0 || relayed.length === 0) return dialAll(direct.length > 0 ? direct : relayed, signal)
     const part = deadlineSignal(clock, limits.directDialsTimeoutMs, signal)
     try {
       await dialAll(direct, part.signal)
@@ -236,6 +255,15 @@ export const createPeers = (deps: PeersDeps): Peers => {
       const isDialled = connections(peer).some((each) => !isRelayed(each) && each.direction === 'outbound')
       const dialledUs = connections(peer).some((each) => !isRelayed(each) && each.direction === 'inbound')
       return { kind: 'direct', isDialled, dialledUs }
+    },
+    dropStranded() {
+      const own = new Set(
+        Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address)),
+      )
+      for (const connection of host?.getConnections() ?? []) {
+        const ip = localIpOf(connection)
+        if (ip !== undefined && !own.has(ip)) connection.abort(new Error('this host has its address no more'))
+      }
     },
     observedIp(peer) {
       const connection = connections(peer).findLast((each) => !isRelayed(each))

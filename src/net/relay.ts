@@ -101,6 +101,7 @@ export const createRelay = (deps: RelayDeps): Relay => {
       maxInboundStopStreams: limits.relayCircuitsPerPeerMax,
       maxOutboundStopStreams: limits.relayCircuitsPerPeerMax,
       reservationCompletionTimeout: limits.dialTimeoutMs,
+      reservationConcurrency: limits.relayReservationsMax, // one that ends drops those that wait, and nobody is told
     })(exchanged(components, { registrar: exchanged(registrar, { handle }) }))
     held = (made as unknown as { reservationStore: Reservations }).reservationStore
     return made
@@ -195,7 +196,7 @@ export const isRelayed = (connection: Pick<Connection, 'remoteAddr'>): boolean =
   connection.remoteAddr.toString().includes('/p2p-circuit')
 
 /**
- * Holds one direction of a circuit to its rate, and stops reading where the other end takes nothing: libp2p joins the two
+ * Holds one direction of a circuit to its rate (what was on its way, one window at most, comes on top), and stops reading where the other end takes nothing: libp2p joins the two
  * streams with a queue that has no bound.
  */
 const pace = (from: Stream, to: Stream, bucket: TokenBucket, { limits, clock }: RelayDeps): void => {

@@ -90,8 +90,15 @@ const peerReport = ({ peer, state, ad, ageMs, self }: PeerView, { net, mesh }: R
   sequence: ad.sequence,
   self,
   connected: self || net.isConnected(peer),
+  ...connectionOf(peer, net),
   addresses: self ? net.addresses() : mesh.addressesOf(peer),
 })
+
+const connectionOf = (peer: string, net: Net): { connection?: string } => {
+  const found = net.connectionKind(peer)
+  if (found === undefined) return {}
+  return { connection: found.kind === 'direct' ? 'direct' : `relayed through ${found.through}` }
+}
 
 const realmReport = (mesh: Mesh): RealmReport => {
   const { id, name, document } = mesh.realm()
