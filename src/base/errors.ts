@@ -5,7 +5,8 @@
  * error-words.ts    the table: what each code carries, its words and its status
  * error-fields.ts   errors that come from outside; problem.ts errors as problem documents (RFC 9457)
  * limits.ts         every limit and interval, named with its unit
- * clock.ts log.ts meter.ts   the ports that `node` fills: time, logs, metrics; refusals.ts tells of each refusal once
+ * clock.ts log.ts meter.ts   the ports that `node` fills: time, logs, metrics; refusals.ts tells of each refusal once;
+ *                   token-bucket.ts holds what repeats to a rate
  * ids.ts hash.ts    ids that the caller mints; hashes, ties and rendezvous
  * codec.ts          msgpack, bounded before it is built; schema.ts one description gives type, check and OpenAPI
  * advertisement.ts agent.ts need.ts report.ts   what nodes, agents, placements and reports are

@@ -41,11 +41,7 @@ export const probe = async (
   { clock, limits }: { clock: Clock; limits: Pick<Limits, 'dialBackTimeoutMs' | 'dialBackAddressesMax'> },
 ): Promise<boolean> => {
   const options = { clock, timeoutMs: limits.dialBackTimeoutMs }
-  const asked = addresses.slice(0, limits.dialBackAddressesMax).map(async (address) => {
-    if (!(await answers(address, options))) throw new Error('nobody answers')
-  })
-  return Promise.any(asked).then(
-    () => true,
-    () => false,
-  )
+  const asked = addresses.slice(0, limits.dialBackAddressesMax).map((address) => answers(address, options))
+  const first = asked.map((each) => each.then((reached) => (reached ? true : new Promise<never>(() => {}))))
+  return Promise.race([...first, Promise.all(asked).then((all) => all.includes(true))])
 }
