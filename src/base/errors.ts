@@ -5,13 +5,12 @@
  * error-words.ts    the table: what each code carries, its words and its status
  * error-fields.ts   errors that come from outside; problem.ts errors as problem documents (RFC 9457)
  * limits.ts         every limit and interval, named with its unit
- * clock.ts log.ts meter.ts   the ports that `node` fills: time, logs, metrics; refusals.ts tells of each refusal once;
- *                   token-bucket.ts holds what repeats to a rate
+ * clock.ts log.ts meter.ts   the ports that `node` fills: time, logs, metrics; refusals.ts tells of each refusal once
  * ids.ts hash.ts    ids that the caller mints; hashes, ties and rendezvous
  * codec.ts          msgpack, bounded before it is built; schema.ts one description gives type, check and OpenAPI
  * advertisement.ts agent.ts need.ts report.ts   what nodes, agents, placements and reports are
  * standing.ts       who a peer is here and what that lets it do; federation.ts other realms and pins; audit.ts the port of the audit log
- * git.ts            the line of git's that tells why it failed
+ * git.ts            the line of git's that tells why it failed; token-bucket.ts holds what repeats to a rate
  *
  * An error's code is stable; its message may change.
  */
