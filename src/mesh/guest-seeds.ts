@@ -91,7 +91,8 @@ export const createGuestSeeds = (deps: GuestSeedsDeps): GuestSeeds => {
     const ranked = due
       .map((peer) => ({ peer, rank: (attempts.get(peer)?.failures ?? 0) + random() }))
       .toSorted((a, b) => a.rank - b.rank)
-    for (const { peer } of ranked.slice(0, Math.max(0, limits.seedDialsAtOnce - dialling.size))) void dial(peer, connect)
+    for (const { peer } of ranked.slice(0, Math.max(0, limits.seedDialsAtOnce - dialling.size)))
+      void dial(peer, connect)
   }
 
   return {

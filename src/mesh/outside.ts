@@ -82,7 +82,10 @@ export const openOutside = async (deps: OutsideDeps): Promise<Outside> => {
       const others = shelves.own.alive().flatMap(({ peer, ad }) => (ad.addresses.length > 0 ? [{ peer, ad }] : []))
       const own = [...new Set([...announce, ...net.addresses().filter(isPublicAddress)])]
       // The operator hands the card out: within one site the internal addresses are the only ones there are.
-      const addresses = (own.length > 0 ? own : net.addresses().filter((one) => !one.includes('/p2p-circuit'))).slice(0, 8)
+      const addresses = (own.length > 0 ? own : net.addresses().filter((one) => !one.includes('/p2p-circuit'))).slice(
+        0,
+        8,
+      )
       return [{ peer: net.peer, addresses }, ...others.map(({ peer, ad }) => ({ peer, addresses: ad.addresses }))]
         .filter((seed) => seed.addresses.length > 0 && realmView.get(seed.peer)?.state !== 'down')
         .slice(0, limits.cardSeedsMax)
@@ -143,7 +146,7 @@ const methodsOf = ({ net }: OutsideDeps, { foreign, guests, pins, shelves, self 
     if (standing?.kind === 'guest' && standing.realm === head.realm) await foreign.learnFrom(peer, head)
     return {}
   }),
-  bind(nodeShown, ({ }, { peer, standing }) => {
+  bind(nodeShown, ({}, { peer, standing }) => {
     if (standing?.kind !== 'guest' || standing.by !== 'pin' || !pins.get(peer))
       throw new GodelError({ code: 'FORBIDDEN', action: 'node.shown', reason: 'it is for pinned nodes' })
     return self.shown()
@@ -170,12 +173,16 @@ const tie = (deps: OutsideDeps, parts: Parts) => {
   const show = async (peer: string): Promise<void> => {
     const record = await net.rpc.call(peer, nodeShown, {}, { timeoutMs: limits.probeTimeoutMs })
     if (!pins.get(peer)) return
-    await shelves.shown(peer, record).catch((error: unknown) => refusals.note('refused what a pinned node shows', peer, error))
+    await shelves
+      .shown(peer, record)
+      .catch((error: unknown) => refusals.note('refused what a pinned node shows', peer, error))
     const name = shelves.pinned.get(peer)?.ad.name
     if (name !== undefined) await pins.note(peer, { name })
   }
   const showAll = async (): Promise<void> => {
-    await Promise.all(guests.of(undefined).map((peer) => show(peer).catch(failed('a pinned node does not show itself'))))
+    await Promise.all(
+      guests.of(undefined).map((peer) => show(peer).catch(failed('a pinned node does not show itself'))),
+    )
   }
 
   guests.onAdmitted((peer, guest, direction) => {
@@ -251,4 +258,3 @@ const sayGoodBye = async ({ net, limits }: OutsideDeps, { guests, self }: Parts)
   })
   await Promise.allSettled(calls)
 }
-

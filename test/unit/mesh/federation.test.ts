@@ -154,7 +154,10 @@ describe('two realms', () => {
     await name(b1!, a!)
     await name(c!, b1!)
     await name(b1!, c!)
-    await until('a and c see b', () => guestsSeenBy(a!) === 'b1:alive b2:alive' && guestsSeenBy(c!) === 'b1:alive b2:alive')
+    await until(
+      'a and c see b',
+      () => guestsSeenBy(a!) === 'b1:alive b2:alive' && guestsSeenBy(c!) === 'b1:alive b2:alive',
+    )
     await until('b sees both', () => guestsSeenBy(b2!) === 'a1:alive c1:alive')
     for (const one of [a!, c!]) {
       one.capacity.running = 8
