@@ -26,7 +26,10 @@ export const define = (command: Command): void => {
     ['start --realm lab --join @token --gpu 2 --gpu-types nvidia-a100', 'with a token from a file'],
     ['start --realm lab --api-port 0 --data-dir ./second', 'a second node on this machine'],
   ])
-    .option('--realm <name>', 'the realm: made where there is none, joined with --join; without one the node is in none')
+    .option(
+      '--realm <name>',
+      'the realm: made where there is none, joined with --join; without one the node is in none',
+    )
     .option('--name <name>', 'the name of the node (that of the host)')
     .option(
       '--api-port <port>',
