@@ -73,7 +73,7 @@ export const limits = {
   revocationBytesMax: 1_024,
   revocationsPerIssuerMax: 1_024,
   revocationsPerPage: 100,
-  revocationPagesMax: 4_096, // of one peer in one go; 320 issuers and feeds at their bound
+  headPatienceMs: 5_000, // for which a peer is not asked for a document after it had announced one that it had not
   renewTimeoutMs: 5_000, // for one issuer, then the next is asked
   renewRetryMs: 10_000, // after a round in which no issuer gave a certificate
   renewWarnEveryMs: 60 * 60_000,

@@ -9,7 +9,7 @@ import { limits } from '../base/limits.ts'
 import { Count, parser } from '../base/schema.ts'
 import { openJws, signJws } from './jws.ts'
 import { publicKeyOfPeer, type NodeKey } from './node-key.ts'
-import { type Realm } from './realm-document.ts'
+import type { Realm } from './realm-document.ts'
 import { RoleSchema, type Role } from '../base/standing.ts'
 
 /** What a certificate grants. Times are Unix milliseconds on the issuer's clock. */

@@ -76,14 +76,17 @@ export const signRevocation = async (
   return jws
 }
 
-/** What an entry says, once its signature was found to be of the issuer that it names. INVALID_MESSAGE, REALM_MISMATCH. */
-export const readRevocation = async (jws: string, realm: string): Promise<Revocation> => {
+/**
+ * What an entry says, once its signature was found to be of the issuer that it names. INVALID_MESSAGE, REALM_MISMATCH; with
+ * `by`, FORBIDDEN for one that is by nobody of these, whose signature is not looked at.
+ */
+export const readRevocation = async (jws: string, realm: string, by?: readonly string[]): Promise<Revocation> => {
   const { kid: issuer, payload } = await openJws(jws, {
     typ,
     bytesMax: limits.revocationBytesMax,
     parse: parseClaims,
     refuse: invalid,
-    keyOf: issuerKey,
+    keyOf: (kid) => issuerKey(kid, by),
   })
   if (payload.realm !== realm) throw new GodelError({ code: 'REALM_MISMATCH', expected: realm, actual: payload.realm })
   const { sub: peer, version, revoked, sinceMs } = payload
@@ -157,7 +160,9 @@ const add = (out: Map<string, StandingRevocation>, peer: string, source: string,
   })
 }
 
-const issuerKey = (kid: string): Uint8Array => {
+const issuerKey = (kid: string, by: readonly string[] | undefined): Uint8Array => {
+  if (by && !by.includes(kid))
+    throw new GodelError({ code: 'FORBIDDEN', action: 'revoking a peer', reason: `${kid} is no issuer of the realm` })
   try {
     return publicKeyOfPeer(kid)
   } catch (error) {

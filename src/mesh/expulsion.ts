@@ -30,7 +30,8 @@ export const startExpulsion = (deps: {
 
   const putOut = (peer: string, error: unknown): void => {
     trust.expel(peer, error)
-    view.remove(peer)
+    view.forget(peer)
+    view.disown(peer)
     for (const listener of listeners) listener(peer)
   }
 

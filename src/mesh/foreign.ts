@@ -57,10 +57,7 @@ interface ForeignDeps {
   store: Store
   clock: Clock
   log: Log
-  limits: Pick<
-    Limits,
-    'syncTimeoutMs' | 'revocationPagesMax' | 'certificatesCachedMax' | 'revocationsPerIssuerMax' | 'revocationsPerPage'
-  >
+  limits: Pick<Limits, 'syncTimeoutMs' | 'certificatesCachedMax' | 'revocationsPerIssuerMax' | 'revocationsPerPage'>
 }
 
 export const openForeign = async (deps: ForeignDeps): Promise<Foreign> => {
@@ -131,7 +128,8 @@ export const openForeign = async (deps: ForeignDeps): Promise<Foreign> => {
 
   const hearFrom = async (entry: Known, peer: string, id: string): Promise<void> => {
     let after: string | undefined
-    for (let pages = 0; pages < limits.revocationPagesMax; pages++) {
+    const entriesMax = revokers(mustKnow(id).document).length * limits.revocationsPerIssuerMax
+    for (let pages = 0; pages <= entriesMax / limits.revocationsPerPage; pages++) {
       const request = { realm: id, ...(after !== undefined && { after }) }
       const page = await net.rpc.call(peer, realmRevocations, request, { timeoutMs: limits.syncTimeoutMs })
       const fresh: Revocation[] = []

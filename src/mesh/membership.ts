@@ -5,7 +5,7 @@
 import { Type } from 'typebox'
 import type { Clock } from '../base/clock.ts'
 import { decode, encode } from '../base/codec.ts'
-import { GodelError } from '../base/errors.ts'
+import { GodelError, hasCode } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import { parser } from '../base/schema.ts'
@@ -44,7 +44,7 @@ export interface Member {
   membership(): Membership
   /** Takes a chain of this realm if it is newer than what is known; REALM_DOCUMENT_INVALID, REALM_MISMATCH. */
   learn(chain: readonly string[]): Promise<void>
-  /** Takes in entries of issuers, one by one: gives how many were new. INVALID_MESSAGE, REALM_MISMATCH for the first bad one. */
+  /** Takes in entries, those of nobody who may revoke left out: gives how many were new. INVALID_MESSAGE, REALM_MISMATCH: none is taken. */
   hear(revocations: readonly string[]): Promise<number>
   readonly revocations: Pick<Revocations, 'entries' | 'of' | 'page'>
   /** Takes a new certificate for this node; CERTIFICATE_INVALID. */
@@ -209,9 +209,19 @@ const createMember = (
   }
 
   const hear = async (texts: readonly string[]): Promise<number> => {
+    const by = revokers(realm.document)
+    const known = new Set(revocations.entries().map(({ jws }) => jws))
     const fresh: Revocation[] = []
-    for (const text of texts) fresh.push(await readRevocation(text, realm.id))
-    const news = await revocations.keep(fresh, revokers(realm.document))
+    for (const text of texts) {
+      if (known.has(text)) continue
+      try {
+        fresh.push(await readRevocation(text, realm.id, by))
+      } catch (error) {
+        // A peer with an older document may hold what a former issuer said.
+        if (!hasCode(error, 'FORBIDDEN')) throw error
+      }
+    }
+    const news = await revocations.keep(fresh, by)
     if (news > 0) becomes(realm)
     return news
   }

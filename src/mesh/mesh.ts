@@ -4,18 +4,15 @@
  * mesh.ts            this map, the `Mesh` port and `startMesh`; parts.ts builds what runs and ties it together
  * membership.ts      this node's realm and certificate: taken up, founded, or had by join.ts; issuing.ts is the other side
  * trust.ts           admission of each connection (`realm.present`); certificates.ts keeps what was verified
- * view.ts            the replicated view; records.ts is its merge and what a record means; digest.ts compares two views
+ * view.ts            the replicated view; records.ts is its merge and what a record means; digest.ts compares two views; entries.ts keeps it small, due.ts says when
  * accept.ts          the one way into the view; gossip.ts, sync.ts with pages.ts, and serving.ts over methods.ts feed it
  * advertiser.ts      what this node says of itself, when (advertise-rate.ts), under which number (incarnation.ts)
  * liveness.ts        the failure detector as a step function; watch.ts performs it, ring.ts says who watches whom
- * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; upkeep.ts renews and ends certificates
- * member-rpc.ts      calls members, connected or not
- * governance.ts      what operators change: documents by amendments.ts, and who is out by revocations.ts; notes.ts what they should hear
- * expulsion.ts       what follows when somebody is put out; realm-news.ts how gossip brings that; double.ts a copy of this node
- * outside.ts         whatever is outside the realm: foreign.ts the realms that are named, guests.ts who is let in of them and of pins.ts,
- *                    guest-seeds.ts how they are found, share.ts what is told on the share topics, shared-self.ts of this node,
- *                    share-ad.ts in which form, with public-address.ts, shelves.ts what was heard, guest-view.ts shows it;
- *                    foreign-governance.ts what operators say of other realms
+ * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; member-rpc.ts calls members; upkeep.ts renews certificates
+ * governance.ts      what operators change: documents by amendments.ts, who is out by revocations.ts; notes.ts what they should hear
+ * expulsion.ts       what follows when somebody is put out; realm-news.ts how gossip brings it; double.ts a copy of this node
+ * outside.ts         who is not of the realm: foreign.ts what it names, guests.ts who comes in, pins.ts, guest-seeds.ts finds them; share.ts
+ *                    tells shared-self.ts (share-ad.ts, public-address.ts), shelves.ts keeps, guest-view.ts shows; foreign-governance.ts
  */
 import type { Capacity, NodeTraits } from '../base/advertisement.ts'
 import type { Clock } from '../base/clock.ts'

@@ -148,7 +148,7 @@ const startCore = async (deps: PartsDeps, back: Back): Promise<Core> => {
     ownAd: advertiser.sealed,
     onAd: (peer, ad) => void sponsor({ accept, gossip, view, refusals, limits }, peer, ad),
   })
-  const news = createRealmNews({ member, learnFrom: trust.learnFrom })
+  const news = createRealmNews({ member, clock, limits, learnFrom: trust.learnFrom })
   const gossip: Gossip = startGossip({ pubsub: net.pubsub, accept, news, refusals }, { realm: realm().id })
   const expulsion = startExpulsion({ self: key.peer, member, view, certificates, trust, log })
   const { roots } = deps

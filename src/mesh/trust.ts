@@ -9,6 +9,7 @@ import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Refusals } from '../base/refusals.ts'
 import type { Membership } from '../identity/certificate.ts'
+import { revokers } from '../identity/revocation.ts'
 import type { Direction, Net } from '../net/net.ts'
 import type { Certificates } from './certificates.ts'
 import type { Guest, Guests } from './guests.ts'
@@ -46,7 +47,12 @@ interface TrustDeps {
   refusals: Refusals
   limits: Pick<
     Limits,
-    'admissionTimeoutMs' | 'presentTimeoutMs' | 'syncTimeoutMs' | 'refusedCloseMs' | 'revocationPagesMax'
+    | 'admissionTimeoutMs'
+    | 'presentTimeoutMs'
+    | 'syncTimeoutMs'
+    | 'refusedCloseMs'
+    | 'revocationsPerIssuerMax'
+    | 'revocationsPerPage'
   >
   addressesOf: (peer: string) => string[]
   /** Whoever is of another realm, or of none. */
@@ -115,7 +121,8 @@ export const startTrust = (deps: TrustDeps): Trust => {
   /** All of the other's entries, since they are few; what is known already costs no more than their bytes. */
   const hearFrom = async (peer: string): Promise<void> => {
     let after: string | undefined
-    for (let pages = 0; pages < limits.revocationPagesMax; pages++) {
+    const entriesMax = revokers(member.realm().document).length * limits.revocationsPerIssuerMax
+    for (let pages = 0; pages <= entriesMax / limits.revocationsPerPage; pages++) {
       const request = { realm: member.realm().id, ...(after !== undefined && { after }) }
       const page = await net.rpc.call(peer, realmRevocations, request, { timeoutMs: limits.syncTimeoutMs })
       await member.hear(page.entries)

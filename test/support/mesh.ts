@@ -9,6 +9,7 @@ import { createNodeKey, type NodeKey } from '../../src/identity/node-key.ts'
 import { rootName } from '../../src/identity/realm-document.ts'
 import type { RootKeys } from '../../src/identity/root-keys.ts'
 import { startMesh, type Mesh } from '../../src/mesh/mesh.ts'
+import type { BoundMethod } from '../../src/net/method.ts'
 import { startNet, type Net } from '../../src/net/net.ts'
 import { createRealClock } from '../../src/node/real-clock.ts'
 import { openMemoryStore } from '../../src/store/memory.ts'
@@ -121,7 +122,7 @@ export const startMeshNode = async (options: MeshNodeOptions): Promise<MeshNode>
 }
 
 /** Root keys as createRootKeys keeps them, without files. */
-export const rootsInMemory = (first: NodeKey): RootKeys => {
+const rootsInMemory = (first: NodeKey): RootKeys => {
   let present = first
   let next: NodeKey | undefined
   return {
@@ -161,6 +162,10 @@ const dozable = (net: Net): { net: Net; sleep(): void; wake(): void } => {
   let awake = Promise.withResolvers<void>()
   let asleep = false
   awake.resolve()
+  const waiting =
+    (handle: BoundMethod['handle']): BoundMethod['handle'] =>
+    (request, context) =>
+      awake.promise.then(() => handle(request, context))
   const rpc: Net['rpc'] = {
     ...net.rpc,
     call: (...call) => awake.promise.then(() => net.rpc.call(...call)),
@@ -168,7 +173,8 @@ const dozable = (net: Net): { net: Net; sleep(): void; wake(): void } => {
       net.rpc.register(
         methods.map(({ method, handle }) => ({
           method,
-          handle: (request, context) => awake.promise.then(() => handle(request, context)),
+          // A stream is begun at once even so; a promise of one is none.
+          handle: method.kind === 'stream' ? handle : waiting(handle),
         })),
       ),
   }
