@@ -146,7 +146,7 @@ const methodsOf = ({ net }: OutsideDeps, { foreign, guests, pins, shelves, self 
     if (standing?.kind === 'guest' && standing.realm === head.realm) await foreign.learnFrom(peer, head)
     return {}
   }),
-  bind(nodeShown, ({}, { peer, standing }) => {
+  bind(nodeShown, (_, { peer, standing }) => {
     if (standing?.kind !== 'guest' || standing.by !== 'pin' || !pins.get(peer))
       throw new GodelError({ code: 'FORBIDDEN', action: 'node.shown', reason: 'it is for pinned nodes' })
     return self.shown()
@@ -199,7 +199,7 @@ const tie = (deps: OutsideDeps, parts: Parts) => {
   pins.onChange((peer) => {
     guests.judgePinned(peer)
     seeds.retry(peer)
-    if (!pins.get(peer) && shelves.pinned.get(peer)) shelves.pinned.remove(peer)
+    if (!pins.get(peer) && shelves.pinned.get(peer)) shelves.pinned.forget(peer)
     view.touch(peer)
   })
   foreign.onChange((realm) => {

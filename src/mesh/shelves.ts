@@ -93,7 +93,7 @@ export const createShelves = (deps: ShelvesDeps): Shelves => {
     })
 
   const forget = (realm: string, shelf: MeshView, peer: string): void => {
-    shelf.remove(peer)
+    shelf.forget(peer)
     if (shelf !== own) tell(realm, peer, undefined)
   }
 

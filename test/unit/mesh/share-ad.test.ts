@@ -58,7 +58,7 @@ describe('the projection', () => {
       left: false,
     }
     const ad = projectionOf(traitsOf('a'), capacity, { ...rest, certificate: 'c' })
-    expect(() => parseShareAd({ ...ad, labels: {} })).toThrow()
+    expect(() => parseShareAd({ ...ad, labels: {} })).toThrow('what a node shares')
   })
 })
 
