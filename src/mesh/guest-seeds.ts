@@ -53,7 +53,8 @@ export const createGuestSeeds = (deps: GuestSeedsDeps): GuestSeeds => {
   const candidates = (realm: string): string[] => {
     const shared = [...(shelves.of(realm)?.records() ?? [])].filter(({ ad }) => !ad.left && ad.addresses.length > 0)
     const seeds = foreign.named(realm)?.seeds ?? []
-    return [...new Set([...seeds, ...shared, ...remembered.of(realm)].map(({ peer }) => peer))]
+    const peers = new Set([...seeds, ...shared, ...remembered.of(realm)].map(({ peer }) => peer))
+    return [...peers].filter((peer) => foreign.realm(realm)?.revoked.has(peer) !== true)
   }
 
   const wanted = (): string[] => {

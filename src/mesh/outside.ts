@@ -94,7 +94,7 @@ export const openOutside = async (deps: OutsideDeps): Promise<Outside> => {
       seeds.start(connect)
       share.start()
       self.advertise()
-      running = [ties.housekeeping(), ties.showing()]
+      running = [ties.housekeeping(), ties.showing(), ties.telling()]
     },
     leave: () => sayGoodBye(deps, parts),
     stop() {
@@ -146,7 +146,7 @@ const methodsOf = ({ net }: OutsideDeps, { foreign, guests, pins, shelves, self 
     if (standing?.kind === 'guest' && standing.realm === head.realm) await foreign.learnFrom(peer, head)
     return {}
   }),
-  bind(nodeShown, ({}, { peer, standing }) => {
+  bind(nodeShown, (_, { peer, standing }) => {
     if (standing?.kind !== 'guest' || standing.by !== 'pin' || !pins.get(peer))
       throw new GodelError({ code: 'FORBIDDEN', action: 'node.shown', reason: 'it is for pinned nodes' })
     return self.shown()
@@ -191,6 +191,8 @@ const tie = (deps: OutsideDeps, parts: Parts) => {
     if (guest.by === 'realm') {
       seeds.admitted(peer, guest.realm)
       pullSoon(peer, guest.realm, settleMs)
+      // What came between showing and being let in.
+      clock.after(limits.shareRealmSettleMs, () => tellGuest(peer))
     } else clock.after(settleMs, () => void show(peer).catch(failed('a pinned node does not show itself')))
     view.touch(peer)
   })
@@ -208,14 +210,13 @@ const tie = (deps: OutsideDeps, parts: Parts) => {
   })
 
   /** Guests hear of it at once: it may be why one of this realm is no guest of theirs any more. */
-  const tellGuests = (): void => {
-    for (const peer of net.connected()) {
-      const standing = net.standingOf(peer)
-      if (standing?.kind !== 'guest' || standing.by !== 'realm') continue
-      const call = net.rpc.call(peer, realmNews, { head: member.head() }, { timeoutMs: limits.presentTimeoutMs })
-      call.catch(failed('a guest was not told of the news of the realm'))
-    }
+  const tellGuest = (peer: string): void => {
+    const standing = net.standingOf(peer)
+    if (standing?.kind !== 'guest' || standing.by !== 'realm') return
+    const call = net.rpc.call(peer, realmNews, { head: member.head() }, { timeoutMs: limits.presentTimeoutMs })
+    call.catch(failed('a guest was not told of the news of the realm'))
   }
+  const tellGuests = (): void => net.connected().forEach(tellGuest)
   const offMember = member.onChange((now, before) => {
     if (now.trustHash === before.trustHash) return
     tellGuests()
@@ -228,6 +229,7 @@ const tie = (deps: OutsideDeps, parts: Parts) => {
   const onError = (error: unknown) => log.warn('looking after guests failed', { error: reasonOf(error) })
   return {
     pullSoon,
+    telling: () => every(clock, () => limits.syncIntervalMs, tellGuests, onError),
     showing: () => every(clock, () => limits.pinShownIntervalMs, showAll, onError),
     housekeeping: () =>
       every(
