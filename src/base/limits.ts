@@ -130,7 +130,6 @@ export const limits = {
   sharePullBytesMax: 128 * 1024, // of one page
   sharePullEntriesMax: 100,
   pinsMax: 64,
-  pinAgentsDefault: 8, // for --accept-peer
   pinShownIntervalMs: 5_000,
 
   // Store
@@ -307,8 +306,7 @@ export const limits = {
   diskFreeBytesWanted: 5 * 1024 * 1024 * 1024,
 
   // Federation, as the API takes it
-  realmCardBytesMax: 256 * 1024,
-  guestAgentsPerNode: 4, // unless a grant says otherwise
+  guestAgentsPerNode: 4, // unless a grant or a pin says otherwise
 
   // Draining
   drainLookMs: 200, // between two looks at what still runs

@@ -211,7 +211,7 @@ export const RevocationRequestSchema = Type.Object(
 export const TrustRequestSchema = Type.Object(
   {
     /** The card of another realm, `GDR1.…`. */
-    card: Type.String({ minLength: 1, maxLength: limits.realmCardBytesMax }),
+    card: Type.String({ minLength: 1, maxLength: limits.cardBytesMax }),
     out: Type.Optional(Type.Boolean()),
   },
   { additionalProperties: false },

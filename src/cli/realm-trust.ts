@@ -18,7 +18,7 @@ export const define = (command: Command): void => {
     .argument('<card>', 'GDR1.… as it is, @FILE, or - for stdin')
     .option('--out', 'let agents of this realm go there')
     .action(async (given: string, options: Options) => {
-      const card = await textOf('CARD', given, { bytesMax: limits.realmCardBytesMax })
+      const card = await textOf('CARD', given, { bytesMax: limits.cardBytesMax })
       const client = await clientOf(options)
       const realm = await client.realm.trust(card, { out: options.out ?? false })
       if (options.json) return printJson(realm)

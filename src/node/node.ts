@@ -227,7 +227,7 @@ const pinAccepted = async ({ pins }: Mesh, options: NodeOptions): Promise<void> 
   const known = new Set(pins.list().map(({ peer }) => peer))
   for (const { peer, addresses } of acceptedPeers(options))
     if (!known.has(peer))
-      await pins.register({ peer, addresses, scopes: ['capacity', 'exec'], agentsPerNode: limits.pinAgentsDefault })
+      await pins.register({ peer, addresses, scopes: ['capacity', 'exec'], agentsPerNode: limits.guestAgentsPerNode })
 }
 
 interface RoomDeps {
