@@ -116,7 +116,8 @@ export const startMesh = async (given: MeshDeps, options: MeshOptions): Promise<
   return facade(deps, await startParts({ ...deps, member, incarnation, view, seeds }))
 }
 
-const facade = (deps: MeshDeps, parts: Parts): Mesh => {
+/** The port over the parts that run. */
+export const facade = (deps: MeshDeps, parts: Parts): Mesh => {
   const { net, key, clock, limits } = deps
   const { member, view, book, certificates, issuing, accept, advertiser, trust } = parts
   return {
