@@ -222,8 +222,7 @@ export const createGossipNode = (deps: {
   clock.after(model.firstHeartbeatMs + rng.next() * limits.gossipHeartbeatMs, heartbeat)
 
   const listensTo = (peer: string, names: readonly string[]): void => void peers.set(peer, new Set(names))
-  const introduce = (peer: string) =>
-    send(peer, { type: 'subscribe', topics: [...topics.keys()] })
+  const introduce = (peer: string) => send(peer, { type: 'subscribe', topics: [...topics.keys()] })
 
   const handlers: { [T in GossipFrame['type']]: (from: string, frame: GossipFrame & { type: T }) => 'quiet' | void } = {
     subscribe(from, frame) {

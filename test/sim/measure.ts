@@ -12,7 +12,8 @@ const round = (value: number): number => Math.round(value * 10) / 10
 /** By the nearest rank; zeros where nothing was measured. */
 export const spreadOf = (values: readonly number[]): Spread => {
   const sorted = Float64Array.from(values).sort()
-  const at = (part: number) => round(sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(part * sorted.length) - 1))] ?? 0)
+  const at = (part: number) =>
+    round(sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(part * sorted.length) - 1))] ?? 0)
   return { p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) }
 }
 

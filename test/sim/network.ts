@@ -99,14 +99,10 @@ export const createNetwork = (
 ): Network => {
   const { engine, rng, stations } = deps
   const links = new Map<number, Link>()
-  const keyOf = (a: Station, b: Station) =>
-    Math.min(a.index, b.index) * 65_536 + Math.max(a.index, b.index)
+  const keyOf = (a: Station, b: Station) => Math.min(a.index, b.index) * 65_536 + Math.max(a.index, b.index)
 
   const delayMs = (): number =>
-    Math.min(
-      profile.delayMsMax,
-      Math.max(profile.delayMsMin, rng.lognormal(profile.delayMsMedian, profile.delaySigma)),
-    )
+    Math.min(profile.delayMsMax, Math.max(profile.delayMsMin, rng.lognormal(profile.delayMsMedian, profile.delaySigma)))
   const reaches = (a: Station, b: Station) => a.side === b.side && !a.silent && !b.silent
 
   const closeEnd = (link: Link, end: 0 | 1): void => {

@@ -81,7 +81,8 @@ export const createSimNet = (deps: SimNetDeps): SimNet => {
     closed(link) {
       const { peer } = otherOf(link)
       for (const call of [...calls])
-        if (call.link === link) call.fail(new GodelError({ code: 'STREAM_LOST', peer, reason: 'the connection closed' }))
+        if (call.link === link)
+          call.fail(new GodelError({ code: 'STREAM_LOST', peer, reason: 'the connection closed' }))
       // A newer connection has taken its place: the peer stays admitted, and gossip goes on over the new one.
       if (links.get(peer) !== link) {
         if (!standings.has(peer)) return
@@ -126,7 +127,12 @@ export const createSimNet = (deps: SimNetDeps): SimNet => {
     const standing = standings.get(from)
     mustBeAllowed(row.method, standing, from)
     const request = row.method.parseRequest(decode(payload, method.name))
-    const context = { peer: from, standing, signal: new AbortController().signal, incoming: none() } as CallContext<never>
+    const context = {
+      peer: from,
+      standing,
+      signal: new AbortController().signal,
+      incoming: none(),
+    } as CallContext<never>
     const response = await row.handle(request as never, context)
     return encode(row.method.parseResponse(response))
   }
@@ -160,7 +166,8 @@ export const createSimNet = (deps: SimNetDeps): SimNet => {
       }
       network.send(link, station, frame, () => {
         serve(other)(self, method, payload).then(
-          (bytes) => back(bytes, () => settleWith(resolve, reject, () => method.parseResponse(decode(bytes, method.name)))),
+          (bytes) =>
+            back(bytes, () => settleWith(resolve, reject, () => method.parseResponse(decode(bytes, method.name)))),
           (error: unknown) => {
             const bytes = encodeError(error, limits.rpcErrorBytesMax)
             back(bytes, () => reject(decodeError(bytes, other.peer)))

@@ -15,6 +15,7 @@ import { startParts, type Parts } from '../../src/mesh/parts.ts'
 import type { PeerRecord } from '../../src/mesh/records.ts'
 import { ringOf } from '../../src/mesh/ring.ts'
 import { createView, type MeshView, type PeerView } from '../../src/mesh/view.ts'
+import type { Net } from '../../src/net/net.ts'
 import { traitsOf } from '../support/mesh.ts'
 import { createEngine, settle, type Engine } from './engine.ts'
 import { createEnvelopes, type Envelopes } from './envelopes.ts'
@@ -57,6 +58,8 @@ export interface WorldOptions {
   faults?: Partial<Faults>
   limits?: Partial<Limits>
   log?: Log
+  /** Puts something between the mesh and the net of each node, to watch it. */
+  wrapNet?: (net: Net) => Net
 }
 
 export interface World {
@@ -142,8 +145,9 @@ export const createWorld = async (options: WorldOptions): Promise<World> => {
     return { chance, processor, clock, net, view }
   }
 
+  const { wrapNet = (net: Net) => net } = options
   const depsOf = (node: SimNode, { chance, clock, net, view }: ReturnType<typeof body>) => ({
-    net,
+    net: wrapNet(net),
     key: realm.keys[node.index]!,
     store: node.store,
     clock,
@@ -159,11 +163,7 @@ export const createWorld = async (options: WorldOptions): Promise<World> => {
     certificates: realm.certificates,
   })
 
-  const bringUp = async (
-    node: SimNode,
-    made: ReturnType<typeof body>,
-    seeds: readonly SimNode[],
-  ): Promise<Live> => {
+  const bringUp = async (node: SimNode, made: ReturnType<typeof body>, seeds: readonly SimNode[]): Promise<Live> => {
     const deps = depsOf(node, made)
     const given = seeds.map((other) => ({ peer: other.peer, addresses: [addressOf(other.index)] }))
     const incarnation = await openIncarnation(node.store)
@@ -233,9 +233,7 @@ export const createWorld = async (options: WorldOptions): Promise<World> => {
     )
     for (const node of founding) {
       const { processor, parts } = node.live!
-      engine.at(engine.nowMs() + rng.next() * everyMs, () =>
-        processor.submit(1, () => void parts.advertiser.publish()),
-      )
+      engine.at(engine.nowMs() + rng.next() * everyMs, () => processor.submit(1, () => void parts.advertiser.publish()))
     }
   }
 
