@@ -7,7 +7,8 @@ import { spawnSync } from 'node:child_process'
 import { freemem } from 'node:os'
 import { parseArgs } from 'node:util'
 import { profiles, type ProfileName } from '../../test/sim/network.ts'
-import { runScenario, scenarioNames, type ScenarioName, type ScenarioOptions } from '../../test/sim/scenarios.ts'
+import { runScenario } from '../../test/sim/scenarios.ts'
+import { scenarioNames, type ScenarioName, type ScenarioOptions } from '../../test/sim/stage.ts'
 import { assumed, calibrationTable, environment, resultTable } from './report.ts'
 
 const usage = `Usage: npm run sim -- --scenario ${scenarioNames.join('|')} --nodes N --seed S [--json]

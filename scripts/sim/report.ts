@@ -6,7 +6,8 @@ import Table from 'cli-table3'
 import type { BedFigures } from '../../test/sim/calibrate.ts'
 import { gossipCostMs } from '../../test/sim/gossip-model.ts'
 import { profiles } from '../../test/sim/network.ts'
-import type { ScenarioOptions, ScenarioResult } from '../../test/sim/scenarios.ts'
+import type { ScenarioResult } from '../../test/sim/scenarios.ts'
+import type { ScenarioOptions } from '../../test/sim/stage.ts'
 import { rpcCostMs } from '../../test/sim/sim-net.ts'
 
 const root = join(import.meta.dirname, '..', '..')

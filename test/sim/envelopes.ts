@@ -6,10 +6,14 @@
  */
 import { hash } from 'node:crypto'
 import type { Advertisement } from '../../src/base/advertisement.ts'
+import { publicKeyOfPeer } from '../../src/identity/node-key.ts'
 import { GodelError } from '../../src/base/errors.ts'
 
-/** What key, domain and signature add to a payload: libp2p's RFC 0002 with an Ed25519 key and our codec. */
-const overheadBytes = 36 + 8 + 64 + 8
+/** A real envelope (libp2p's RFC 0002) begins with its author's Ed25519 key, and so does one of these. */
+const keyPrefix = Buffer.from('0a2408011220', 'hex')
+const serialAt = keyPrefix.byteLength + 32
+/** Key, codec, signature and the heads of their fields. */
+const overheadBytes = serialAt + (2 + 8) + 3 + (2 + 64)
 
 interface Sealed {
   readonly domain: string
@@ -38,7 +42,7 @@ export const createEnvelopes = (): Envelopes => {
   const serialOf = (envelope: Uint8Array): number =>
     envelope.byteLength < overheadBytes
       ? -1
-      : new DataView(envelope.buffer, envelope.byteOffset, envelope.byteLength).getUint32(0)
+      : new DataView(envelope.buffer, envelope.byteOffset, envelope.byteLength).getUint32(serialAt)
 
   const find = (envelope: Uint8Array): Sealed | undefined => {
     const sealed = bySerial.get(serialOf(envelope))
@@ -51,9 +55,10 @@ export const createEnvelopes = (): Envelopes => {
       const known = byContent.get(content)
       if (known) return known.envelope
       const envelope = Buffer.alloc(payload.byteLength + overheadBytes)
-      envelope.writeUInt32BE(bySerial.size + 1)
-      // In place of the signature: what the order of envelopes is decided by must not be the order of sealing.
-      envelope.set(Buffer.from(content, 'hex'), 4)
+      envelope.set(keyPrefix)
+      envelope.set(publicKeyOfPeer(peer), keyPrefix.byteLength)
+      envelope.writeUInt32BE(bySerial.size + 1, serialAt)
+      envelope.set(Buffer.from(content, 'hex'), serialAt + 4)
       envelope.set(payload, overheadBytes)
       const shared = envelope.subarray(overheadBytes)
       const sealed: Sealed = { domain, peer, payload: shared, envelope, ad: undefined }

@@ -3,7 +3,7 @@ import { AD_DOMAIN } from '../../src/mesh/accept.ts'
 import { decode, encode } from '../../src/base/codec.ts'
 import { topicOf } from '../../src/mesh/gossip.ts'
 import { spreadOf, viewsAreEqual } from './measure.ts'
-import { reachOf, tellLoad, type Outcome, type Stage } from './scenarios.ts'
+import { reachOf, tellLoad, type Outcome, type Stage } from './stage.ts'
 import type { SimNode, World } from './world.ts'
 
 /** Lets time pass until all views are equal; the milliseconds that it took, or undefined after `withinMs`. */

@@ -1,5 +1,6 @@
 /** The parts that the simulator stands on: time, the processor of a node, the network, and envelopes without signatures. */
 import { describe, expect, test } from 'vitest'
+import { createNodeKey } from '../../src/identity/node-key.ts'
 import { createEngine } from './engine.ts'
 import { createEnvelopes } from './envelopes.ts'
 import { createNodeClock, createProcessor } from './processor.ts'
@@ -73,16 +74,17 @@ describe('the processor of a node', () => {
 })
 
 describe('an envelope', () => {
+  const author = createNodeKey().peer
   const envelopes = createEnvelopes()
-  const envelope = envelopes.seal('one', 'peer', Uint8Array.of(1, 2, 3))
+  const envelope = envelopes.seal('one', author, Uint8Array.of(1, 2, 3))
 
   test('opens to its author and payload', () => {
     const { peer, payload } = envelopes.open('one', Uint8Array.from(envelope))
-    expect([peer, ...payload]).toEqual(['peer', 1, 2, 3])
+    expect([peer, ...payload]).toEqual([author, 1, 2, 3])
   })
 
   test('sealed twice is the same bytes', () => {
-    expect(envelopes.seal('one', 'peer', Uint8Array.of(1, 2, 3))).toBe(envelope)
+    expect(envelopes.seal('one', author, Uint8Array.of(1, 2, 3))).toBe(envelope)
   })
 
   test('of another domain, altered or made up is refused', () => {

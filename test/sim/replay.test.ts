@@ -1,6 +1,7 @@
 /** A seed is a run: the same one again, event by event; another seed, another run. */
 import { expect, test } from 'vitest'
-import { runScenario, type ScenarioOptions } from './scenarios.ts'
+import { runScenario } from './scenarios.ts'
+import type { ScenarioOptions } from './stage.ts'
 
 const traceOf = async (options: ScenarioOptions) => {
   const { traceHash, events, p99Ms, details } = await runScenario(options)
