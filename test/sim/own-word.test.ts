@@ -22,7 +22,9 @@ const forge = async (world: World, victim: SimNode, { from, kind, at }: Attack, 
   const record = attacker.live!.view.record(victim.peer)!
   const { payload } = await attacker.live!.net.open(AD_DOMAIN, record.envelope)
   const ad = decode(payload, 'an advertisement') as Record<string, unknown>
-  const sealed = (changed: object) => world.envelopes.seal(AD_DOMAIN, attacker.peer, encode({ ...ad, ...changed }))
+  // With the attacker's own certificate, so that nothing but the author is amiss.
+  const posing = { ...ad, certificate: world.realm.memberOf(from).certificate() }
+  const sealed = (changed: object) => world.envelopes.seal(AD_DOMAIN, attacker.peer, encode({ ...posing, ...changed }))
   switch (kind) {
     case 'posed':
       return { kind: 'ad', envelope: sealed({ currentLoad: 0.42, sequence: record.ad.sequence + at }) }
