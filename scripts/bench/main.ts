@@ -11,7 +11,7 @@ import Table from 'cli-table3'
 import type { BenchRow } from './row.ts'
 
 const root = join(import.meta.dirname, '..', '..')
-const names = ['rpc', 'bulk', 'route', 'footprint'] as const
+const names = ['rpc', 'bulk', 'route', 'view', 'footprint'] as const
 const inThisProcess = 'GODEL_BENCH_ALONE'
 
 type Name = (typeof names)[number]

@@ -1,6 +1,6 @@
 /** Whom to dial next: pure. The realm stays one mesh as long as everybody keeps trying, ever more slowly, for ever. */
 import type { Limits } from '../base/limits.ts'
-import type { PeerState } from './records.ts'
+import { isUp, type PeerState } from './records.ts'
 
 export interface DialAttempt {
   readonly failures: number
@@ -9,12 +9,17 @@ export interface DialAttempt {
 
 interface PlanInput {
   readonly self: string
-  readonly known: readonly { peer: string; state: PeerState }[]
+  /** How many others are up. */
+  readonly up: number
+  readonly stateOf: (peer: string) => PeerState | undefined
+  /** Everybody that is known; read where few are up. */
+  readonly known: () => Iterable<{ peer: string; state: PeerState }>
+  /** One of the others that are alive; undefined where nobody is. */
+  readonly someone: () => string | undefined
   readonly watched: readonly string[]
   /** Peers with addresses from the store, the token, the command line and the realm document. */
   readonly seeds: readonly string[]
-  readonly isConnected: (peer: string) => boolean
-  readonly random: () => number
+  readonly connected: ReadonlySet<string>
 }
 
 type WantLimits = Pick<Limits, 'fullMeshPeersMax' | 'connectionsWanted'>
@@ -25,19 +30,25 @@ type WantLimits = Pick<Limits, 'fullMeshPeersMax' | 'connectionsWanted'>
  * all that ties two parts together. Never those that have left.
  */
 export const wantedPeers = (input: PlanInput, limits: WantLimits): string[] => {
-  const { self, known, watched, seeds, isConnected, random } = input
-  const states = new Map(known.map(({ peer, state }) => [peer, state]))
-  const others = known.filter(({ peer, state }) => peer !== self && state !== 'left').map(({ peer }) => peer)
-  const up = others.filter((peer) => states.get(peer) !== 'down')
-  const wanted = new Set(seeds.filter((peer) => peer !== self && !states.has(peer)))
-  if (up.length < limits.fullMeshPeersMax) for (const peer of others) wanted.add(peer)
-  else {
+  const { self, up, stateOf, known, someone, watched, seeds, connected } = input
+  const wanted = new Set(seeds.filter((peer) => peer !== self && stateOf(peer) === undefined))
+  if (up < limits.fullMeshPeersMax) {
+    for (const { peer, state } of known()) if (peer !== self && state !== 'left') wanted.add(peer)
+  } else {
     for (const peer of watched) wanted.add(peer)
-    const missing = limits.connectionsWanted - up.filter(isConnected).length
-    for (let count = 0; count < missing; count++) wanted.add(up[Math.floor(random() * up.length)]!)
-    for (const peer of seeds) if (states.get(peer) === 'down') wanted.add(peer)
+    const missing = limits.connectionsWanted - [...connected].filter((peer) => isUpOther(peer, input)).length
+    for (let count = 0; count < missing; count++) {
+      const peer = someone()
+      if (peer !== undefined) wanted.add(peer)
+    }
+    for (const peer of seeds) if (stateOf(peer) === 'down') wanted.add(peer)
   }
-  return [...wanted].filter((peer) => !isConnected(peer))
+  return [...wanted].filter((peer) => !connected.has(peer))
+}
+
+const isUpOther = (peer: string, { self, stateOf }: PlanInput): boolean => {
+  const state = stateOf(peer)
+  return peer !== self && state !== undefined && isUp(state)
 }
 
 type DelayLimits = Pick<Limits, 'reconnectDelayMsMin' | 'reconnectDelayMsMax' | 'seedJitter'>

@@ -1,10 +1,15 @@
-/** How two views are compared without sending them: every record belongs to a bucket by its peer, every bucket has a hash. Pure. */
-import { createHash } from 'node:crypto'
-import { hash32 } from '../base/hash.ts'
+/**
+ * How two views are compared without sending them: every record belongs to a bucket by its peer, and the hash of a bucket is
+ * the sum of its records' hashes, so that a record that changes costs as much in a large view as in a small one.
+ */
+import { hash32, sha256Hex } from '../base/hash.ts'
+import type { Advertisement } from '../base/advertisement.ts'
 import type { Digest } from './methods.ts'
 import { accusersOf, type PeerRecord } from './records.ts'
 
-const bucketHashBytes = 8
+const hashBytes = 8
+const hashHexDigits = 12 // 48 bits, so that sums are exact
+const hashes = 2 ** 48
 
 export const digestOf = (record: PeerRecord): Digest => ({
   peer: record.peer,
@@ -16,19 +21,45 @@ export const digestOf = (record: PeerRecord): Digest => ({
 
 export const bucketOf = (peer: string, buckets: number): number => hash32(peer) % buckets
 
-/** The digests of each bucket, by peer in order. */
-export const intoBuckets = (records: Iterable<PeerRecord>, buckets: number): Digest[][] => {
-  const result = Array.from({ length: buckets }, (): Digest[] => [])
-  for (const record of records) result[bucketOf(record.peer, buckets)]!.push(digestOf(record))
-  for (const bucket of result) bucket.sort((a, b) => (a.peer < b.peer ? -1 : 1))
-  return result
+const hashOf = ({ peer, incarnation, sequence, left, accusers }: Digest): number =>
+  Number.parseInt(sha256Hex(`${peer} ${incarnation} ${sequence} ${left} ${accusers}`).slice(0, hashHexDigits), 16)
+
+/** An advertisement is hashed once, however many views of a process hold it. */
+const unaccused = new WeakMap<Advertisement, number>()
+
+const recordHash = (record: PeerRecord): number => {
+  if (record.accusations.length > 0) return hashOf(digestOf(record))
+  const known = unaccused.get(record.ad)
+  if (known !== undefined) return known
+  const made = hashOf(digestOf(record))
+  unaccused.set(record.ad, made)
+  return made
 }
 
-export const hashBucket = (digests: readonly Digest[]): Uint8Array => {
-  const sha = createHash('sha256')
-  for (const { peer, incarnation, sequence, left, accusers } of digests)
-    sha.update(`${peer} ${incarnation} ${sequence} ${left} ${accusers}\n`)
-  return sha.digest().subarray(0, bucketHashBytes)
+export interface Buckets {
+  /** Puts one record in the place of another of the same peer; undefined: there was none, or there is none any more. */
+  replace(before: PeerRecord | undefined, now: PeerRecord | undefined): void
+  hashes(): Uint8Array[]
+}
+
+export const createBuckets = (count: number): Buckets => {
+  const sums = new Float64Array(count)
+  const add = (record: PeerRecord, sign: 1 | -1): void => {
+    const at = bucketOf(record.peer, count)
+    sums[at] = (sums[at]! + sign * recordHash(record) + hashes) % hashes
+  }
+  return {
+    replace(before, now) {
+      if (before) add(before, -1)
+      if (now) add(now, 1)
+    },
+    hashes: () =>
+      Array.from(sums, (sum) => {
+        const bytes = new Uint8Array(hashBytes)
+        new DataView(bytes.buffer).setBigUint64(0, BigInt(sum))
+        return bytes
+      }),
+  }
 }
 
 /** The buckets in which two views differ. Views of different bucket counts cannot be compared: then it is all of theirs. */

@@ -4,7 +4,7 @@ import { encode } from '../base/codec.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Refusals } from '../base/refusals.ts'
 import type { Accept } from './accept.ts'
-import { digestOf, hashBucket, intoBuckets } from './digest.ts'
+import { bucketOf, createBuckets, digestOf } from './digest.ts'
 import type { Digest, WireRecord } from './methods.ts'
 import type { PeerRecord } from './records.ts'
 import type { MeshView } from './view.ts'
@@ -21,20 +21,29 @@ export interface Pages {
 
 type PageLimits = Pick<Limits, 'syncBuckets' | 'syncEntriesPerPage' | 'syncDigestsPerPage' | 'syncBytesPerPage'>
 
-/** The buckets are computed once per version of the view. */
+/** The hashes follow the view record by record. What is in a bucket is looked up when views differ. */
 export const createPages = ({ view, clock, limits }: { view: MeshView; clock: Clock; limits: PageLimits }): Pages => {
-  let madeFor = -1
-  let buckets: Digest[][] = []
-  let hashes: Uint8Array[] = []
+  const buckets = createBuckets(limits.syncBuckets)
+  for (const record of view.records()) buckets.replace(undefined, record)
+  view.onRecord(buckets.replace)
+  let listing: { version: number; wanted: string; digests: Digest[] } | undefined
 
-  const refreshed = (): Digest[][] => {
-    if (madeFor === view.version()) return buckets
-    madeFor = view.version()
-    buckets = intoBuckets(view.records(), limits.syncBuckets)
-    hashes = buckets.map(hashBucket)
-    return buckets
+  const digestsIn = (wanted: readonly number[]): Digest[] => {
+    const isWanted = new Set(wanted)
+    return view
+      .records()
+      .filter(({ peer }) => isWanted.has(bucketOf(peer, limits.syncBuckets)))
+      .map(digestOf)
   }
-  const digestsIn = (wanted: readonly number[]): Digest[] => wanted.flatMap((index) => refreshed()[index] ?? [])
+
+  /** The pages of one listing are asked for one after the other, often by several at once: it is kept until the last. */
+  const listingOf = (asked: readonly number[]): Digest[] => {
+    const wanted = [...new Set(asked)].join()
+    const version = view.version()
+    if (listing?.version !== version || listing.wanted !== wanted)
+      listing = { version, wanted, digests: digestsIn(asked).sort((a, b) => (a.peer < b.peer ? -1 : 1)) }
+    return listing.digests
+  }
 
   return {
     digestsIn,
@@ -42,16 +51,14 @@ export const createPages = ({ view, clock, limits }: { view: MeshView; clock: Cl
       const record = view.record(peer)
       return record && digestOf(record)
     },
-    hashes() {
-      refreshed()
-      return hashes
-    },
+    hashes: buckets.hashes,
     digestPage(wanted, after) {
-      const all = digestsIn([...new Set(wanted)]).sort((a, b) => (a.peer < b.peer ? -1 : 1))
+      const all = listingOf(wanted)
       const from = after === undefined ? 0 : all.findIndex((digest) => digest.peer > after)
-      if (from < 0) return { digests: [], more: false }
-      const digests = all.slice(from, from + limits.syncDigestsPerPage)
-      return { digests, more: from + digests.length < all.length }
+      const digests = from < 0 ? [] : all.slice(from, from + limits.syncDigestsPerPage)
+      const more = digests.length > 0 && from + digests.length < all.length
+      if (!more) listing = undefined
+      return { digests, more }
     },
     recordPage(peers) {
       const records: WireRecord[] = []

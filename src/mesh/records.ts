@@ -88,6 +88,9 @@ export const accusersOf = (record: PeerRecord): string => record.accusations.map
 
 export const isExpired = (record: PeerRecord, nowMs: number): boolean => nowMs >= record.issuedAtMs + record.ad.ttlMs
 
+/** Whether a peer in that state still counts: it is watched, called, and makes the mesh larger. */
+export const isUp = (state: PeerState): boolean => state !== 'down' && state !== 'left'
+
 /** How long accusations must stand before a peer is down: longer in a larger mesh, where refutations take longer (Lifeguard). */
 export const downWaitMs = (
   peers: number,

@@ -155,9 +155,10 @@ export const startSeeds = (deps: SeedsDeps): Seeds => {
   const round = async (): Promise<void> => {
     const nowMs = clock.monotonicMs()
     const connected = new Set(net.connected().filter((peer) => net.isAdmitted(peer)))
-    const known = [...view.entries()].map(({ peer, state }) => ({ peer, state }))
-    const isConnected = (peer: string) => connected.has(peer)
-    const input = { self: net.peer, known, watched: watched(), seeds: book.seeds(), isConnected, random }
+    const { stateOf, states } = view
+    const someone = () => view.someone(random())
+    const ties = { watched: watched(), seeds: book.seeds(), connected }
+    const input = { self: net.peer, up: view.size() - 1, stateOf, known: states, someone, ...ties }
     const wanted = new Set(wantedPeers(input, limits))
     for (const peer of attempts.keys()) if (!wanted.has(peer)) attempts.delete(peer)
     for (const peer of wanted) {

@@ -8,10 +8,13 @@ import type { Clock } from '../base/clock.ts'
 import { GodelError, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
+import { createDue } from './due.ts'
+import { createEntries, type Held } from './entries.ts'
 import {
   accusersOf,
   compareAds,
   isExpired,
+  isUp,
   mergeRecords,
   stateOf,
   withAccusation,
@@ -64,20 +67,29 @@ export interface MeshView extends View {
   merge(record: PeerRecord): MergeOutcome
   /** Adds a verified accusation; counts only against the incarnation that is known of its subject. */
   accuse(subject: string, incarnation: number, accusation: Accusation): MergeOutcome
+  /** Takes out what is known of a peer, without a tombstone; listeners hear of one that was up that it is down. */
+  forget(peer: string): void
   record(peer: string): PeerRecord | undefined
+  stateOf(peer: string): PeerState | undefined
   /** The records that are handed on: whatever has not expired, the own included. */
   records(): PeerRecord[]
+  /** The records against which something stands. */
+  accused(): PeerRecord[]
+  /** Everybody with state, the own node included, without what `entries` costs. */
+  states(): Iterable<{ peer: string; state: PeerState }>
+  /** One of those that are alive, the own node not among them; `part`, from 0 up to 1, says which. */
+  someone(part: number): string | undefined
   /** How many are up, the own node included. */
   size(): number
-  /** Lets time take effect: suspects become down, expired entries go out of use, tombstones are dropped. */
+  /**
+   * Lets time take effect: suspects become down, expired entries go out of use, tombstones are dropped. Looks at what is
+   * due, and all of it is judged by how many were up before.
+   */
   sweep(): void
-  /** Grows at least with every change of what `records` gives. */
+  /** Tells when a record that is handed on changes in more than its age, comes, or is handed on no more. */
+  onRecord(fn: (before: PeerRecord | undefined, now: PeerRecord | undefined) => void): () => void
+  /** Grows with each change that `onRecord` tells of. */
   version(): number
-}
-
-interface Held {
-  record: PeerRecord
-  state: PeerState
 }
 
 type ViewLimits = Pick<
@@ -95,15 +107,17 @@ export const createView = (
   { clock, limits, log }: { clock: Clock; limits: ViewLimits; log: Log },
   { peer: self }: { peer: string },
 ): MeshView => {
-  const held = new Map<string, Held>()
+  const held = createEntries(self)
+  const due = createDue(clock.monotonicMs())
+  /** Those whose state changes with time before their life is over. */
+  const unsettled = new Set<string>()
+  const recordListeners = new Set<(before: PeerRecord | undefined, now: PeerRecord | undefined) => void>()
   const listeners = new Set<(entry: PeerView, previous?: PeerView) => void>()
   let present: (() => Advertisement) | undefined
   let version = 0
   let up = 1
 
-  const isUp = (state: PeerState) => state === 'alive' || state === 'suspect'
-
-  const show = (entry: Held): PeerView => {
+  const show = (entry: Pick<Held, 'record' | 'state'>): PeerView => {
     const { record, state } = entry
     const nowMs = clock.monotonicMs()
     const own = record.peer === self
@@ -131,25 +145,50 @@ export const createView = (
     }
   }
 
-  const stateNow = (record: PeerRecord, previous: Held | undefined): PeerState => {
-    const state = stateOf(record, { nowMs: clock.monotonicMs(), peers: up, self }, limits)
+  const stateNow = (record: PeerRecord, previous: Held | undefined, peers: number): PeerState => {
+    const state = stateOf(record, { nowMs: clock.monotonicMs(), peers, self }, limits)
     // A growing mesh lengthens the wait; what was down stays so until its subject speaks with a higher incarnation.
     const wasDown = previous?.state === 'down' && previous.record.ad.incarnation === record.ad.incarnation
     return state === 'suspect' && wasDown ? 'down' : state
   }
 
-  /** Puts a record in place and tells of it if anything that others can see has changed. */
-  const put = (record: PeerRecord): void => {
-    const previous = held.get(record.peer)
-    const entry = {
-      record,
-      state: record.peer === self && !record.ad.left ? 'alive' : stateNow(record, previous),
-    } as Held
-    held.set(record.peer, entry)
-    if (record.peer !== self) up += Number(isUp(entry.state)) - Number(previous !== undefined && isUp(previous.state))
-    const sameWord = previous !== undefined && compareAds(previous.record, record) === 0
+  /** When an entry is to be looked at: at the end of its life, and then when it is to be forgotten. */
+  const dueMsOf = (record: PeerRecord, spent: boolean): number =>
+    record.issuedAtMs + record.ad.ttlMs + (spent ? limits.tombstoneMs : 0)
+
+  const tellRecord = (before: PeerRecord | undefined, now: PeerRecord | undefined): void => {
+    if (!before && !now) return
     version++
-    if (!sameWord || previous.state !== entry.state) tell(entry, previous)
+    for (const listener of recordListeners) listener(before, now)
+  }
+
+  /** Where an entry waits: one that waits already, and is due no earlier, stays there until it is met. */
+  const filed = (peer: string, dueMs: number, before: number | undefined): number => {
+    const slot = due.slotOf(dueMs)
+    if (before !== undefined && before <= slot) return before
+    due.file(peer, slot)
+    return slot
+  }
+
+  /** Puts a record in place and tells of it if anything that others can see has changed. */
+  const put = (record: PeerRecord, { peers = up, waits = true } = {}): void => {
+    const { peer } = record
+    const own = peer === self
+    const previous = held.get(peer)
+    const state = own && !record.ad.left ? 'alive' : stateNow(record, previous, peers)
+    const spent = !own && isExpired(record, clock.monotonicMs())
+    const slot = own ? 0 : filed(peer, dueMsOf(record, spent), waits ? previous?.slot : undefined)
+    const entry: Held = { record, state, spent, slot }
+    held.set(peer, entry)
+    if (own || isSettled(state)) unsettled.delete(peer)
+    else unsettled.add(peer)
+    if (!own) up += Number(isUp(state)) - Number(previous !== undefined && isUp(previous.state))
+    const sameWord = previous !== undefined && compareAds(previous.record, record) === 0
+    const before = previous?.spent === false ? previous.record : undefined
+    const now = spent ? undefined : record
+    if (!sameWord || (before === undefined) !== spent || accusersOf(previous.record) !== accusersOf(record))
+      tellRecord(before, now)
+    if (!sameWord || previous.state !== state) tell(entry, previous)
   }
 
   const get = (peer: string): PeerView | undefined => {
@@ -157,15 +196,35 @@ export const createView = (
     return entry && show(entry)
   }
 
+  /** The end of a life, or of a tombstone; a word that came meanwhile has put both off. */
+  const lookAt = (peer: string, slot: number, nowMs: number, peers: number): void => {
+    const entry = held.get(peer)
+    if (!entry || entry.slot !== slot) return
+    const { record, spent } = entry
+    if (nowMs < dueMsOf(record, spent))
+      held.set(peer, { ...entry, slot: filed(peer, dueMsOf(record, spent), undefined) })
+    else if (!spent) put(record, { peers, waits: false })
+    if (nowMs >= dueMsOf(record, true)) held.delete(peer)
+  }
+
+  const forget = (peer: string): void => {
+    const entry = held.get(peer)
+    if (!entry || peer === self) return
+    held.delete(peer)
+    unsettled.delete(peer)
+    if (!entry.spent) tellRecord(entry.record, undefined)
+    if (!isUp(entry.state)) return
+    up--
+    tell({ ...entry, state: 'down' }, entry)
+  }
+
   const sweep = (): void => {
-    version++ // what has expired meanwhile is not handed on any more
     const nowMs = clock.monotonicMs()
-    for (const [peer, entry] of held) {
-      if (peer === self) continue
-      const { record } = entry
-      if (nowMs >= record.issuedAtMs + record.ad.ttlMs + limits.tombstoneMs) {
-        held.delete(peer)
-      } else if (stateNow(record, entry) !== entry.state) put(record)
+    const peers = up
+    for (const { key, slot } of due.take(nowMs)) lookAt(key, slot, nowMs, peers)
+    for (const peer of unsettled) {
+      const entry = held.get(peer)
+      if (entry && stateNow(entry.record, entry, peers) !== entry.state) put(entry.record, { peers })
     }
   }
 
@@ -210,7 +269,7 @@ export const createView = (
         return 'news'
       }
       const merged = mergeRecords(known.record, record, limits.accusersKept)
-      put(merged)
+      if (!isSame(merged, known.record)) put(merged)
       if (compareAds(merged, known.record) !== 0 || accusersOf(merged) !== accusersOf(known.record)) return 'news'
       return compareAds(record, known.record) < 0 ? 'stale' : 'known'
     },
@@ -222,7 +281,14 @@ export const createView = (
       put(withAccusation(known.record, accusation, limits.accusersKept))
       return 'news'
     },
+    forget,
     record: (peer) => held.get(peer)?.record,
+    stateOf: (peer) => held.get(peer)?.state,
+    accused: () => [...held.rare()].map(({ record }) => record).filter(({ accusations }) => accusations.length > 0),
+    *states() {
+      for (const { record, state } of held.values()) yield { peer: record.peer, state }
+    },
+    someone: (part) => held.plainAt(part),
     records() {
       const nowMs = clock.monotonicMs()
       return [...held.values()]
@@ -231,9 +297,24 @@ export const createView = (
     },
     size: () => up,
     sweep,
+    onRecord(fn) {
+      recordListeners.add(fn)
+      return () => void recordListeners.delete(fn)
+    },
     version: () => version,
   }
 }
+
+/** Nothing changes but by a word, or at the end of its life. */
+const isSettled = (state: PeerState): boolean => state === 'alive' || state === 'down' || state === 'left'
+
+/** Nothing has come of a merge. */
+const isSame = (merged: PeerRecord, known: PeerRecord): boolean =>
+  merged.ad === known.ad &&
+  merged.envelope === known.envelope &&
+  merged.issuedAtMs === known.issuedAtMs &&
+  merged.accusedAtMs === known.accusedAtMs &&
+  merged.accusations === known.accusations
 
 const verdictOf = (record: PeerRecord, state: PeerState, nowMs: number): PeerVerdict | undefined => {
   if (state === 'alive' || state === 'left') return undefined

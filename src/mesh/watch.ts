@@ -11,7 +11,8 @@ import type { Net } from '../net/net.ts'
 import type { Accept } from './accept.ts'
 import { initialLiveness, stepLiveness, type LivenessEvent } from './liveness.ts'
 import { nodeHeartbeat } from './methods.ts'
-import { watchedBy } from './ring.ts'
+import { isUp, type Accusation } from './records.ts'
+import { createNeighbours } from './ring.ts'
 import type { MeshView } from './view.ts'
 
 export interface Watch {
@@ -38,6 +39,8 @@ interface WatchDeps {
 
 export const startWatch = (deps: WatchDeps): Watch => {
   const { net, view, clock, log, meter, limits } = deps
+  const neighbours = createNeighbours(net.peer, limits.watchersPerNode)
+  const isOwn = (accusation: Accusation): boolean => accusation.accuser === net.peer
   let state = initialLiveness
   let changed = true
   let rewatchAtMs = 0
@@ -74,6 +77,10 @@ export const startWatch = (deps: WatchDeps): Watch => {
     step({ type: alive ? 'answered' : 'missed', nowMs, peer })
   }
 
+  const peersUp = function* (): Iterable<string> {
+    for (const { peer, state: each } of view.states()) if (isUp(each)) yield peer
+  }
+
   /**
    * Those that the ring gives this node, and those that it has accused itself: a node that was only stopped for a while keeps
    * its connections, hears no gossip, and is to be told as soon as it answers.
@@ -81,17 +88,12 @@ export const startWatch = (deps: WatchDeps): Watch => {
   const rewatch = (nowMs: number): void => {
     changed = false
     rewatchAtMs = nowMs + limits.syncIntervalMs
-    const incarnations = new Map<string, number>()
-    const up: string[] = []
-    const accused: string[] = []
-    for (const { peer, ad, accusations } of view.records()) {
-      incarnations.set(peer, ad.incarnation)
-      const current = view.get(peer)?.state
-      if (current === 'alive' || current === 'suspect') up.push(peer)
-      if (current === 'down' && accusations.some((one) => one.accuser === net.peer)) accused.push(peer)
-    }
-    const watched = [...watchedBy(net.peer, up, limits.watchersPerNode), ...accused]
-    const subjects = watched.map((peer) => ({ peer, incarnation: incarnations.get(peer)! }))
+    const accused = view
+      .accused()
+      .filter(({ peer, accusations }) => view.stateOf(peer) === 'down' && accusations.some(isOwn))
+      .map(({ peer }) => peer)
+    const watched = [...neighbours.nearest(peersUp), ...accused]
+    const subjects = watched.map((peer) => ({ peer, incarnation: view.record(peer)!.ad.incarnation }))
     step({ type: 'watch', nowMs, subjects })
   }
 
@@ -107,6 +109,8 @@ export const startWatch = (deps: WatchDeps): Watch => {
 
   const off = view.onChange((entry, previous) => {
     if (entry.self) return
+    if (isUp(entry.state)) neighbours.came(entry.peer)
+    else neighbours.went(entry.peer)
     if (entry.state !== previous?.state || entry.ad.incarnation !== previous.ad.incarnation) changed = true
   })
   timer = clock.after(limits.livenessTickMs, tick)

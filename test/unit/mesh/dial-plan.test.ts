@@ -4,11 +4,22 @@ import { retryDelayMs, wantedPeers } from '../../../src/mesh/dial-plan.ts'
 import type { PeerState } from '../../../src/mesh/records.ts'
 
 const known = (...states: [string, PeerState][]) => states.map(([peer, state]) => ({ peer, state }))
-const plan = (input: Partial<Parameters<typeof wantedPeers>[0]>) =>
-  wantedPeers(
-    { self: 'me', known: [], watched: [], seeds: [], isConnected: () => false, random: () => 0, ...input },
-    limits,
-  )
+interface Given {
+  known?: ReturnType<typeof known>
+  watched?: string[]
+  seeds?: string[]
+  isConnected?: (peer: string) => boolean
+  random?: () => number
+}
+const plan = ({ known: all = [], isConnected = () => false, random = () => 0, watched = [], seeds = [] }: Given) => {
+  const states = new Map(all.map(({ peer, state }) => [peer, state]))
+  const up = all.filter(({ peer, state }) => peer !== 'me' && (state === 'alive' || state === 'suspect'))
+  const someone = () => up[Math.floor(random() * up.length)]?.peer
+  const connected = new Set([...states.keys()].filter(isConnected))
+  const stateOf = (peer: string) => states.get(peer)
+  const input = { self: 'me', up: up.length, stateOf, known: () => all, someone, watched, seeds, connected }
+  return wantedPeers(input, limits)
+}
 const many = known(...Array.from({ length: 100 }, (_, index): [string, PeerState] => [`p${index}`, 'alive']))
 
 describe('whom a node dials', () => {

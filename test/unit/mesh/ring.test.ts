@@ -1,8 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { watchedBy } from '../../../src/mesh/ring.ts'
+import { createNeighbours } from '../../../src/mesh/ring.ts'
 
 const peers = (count: number) => Array.from({ length: count }, (_, index) => `peer ${index}`)
+
+const watchedBy = (self: string, up: string[], watchers: number) => createNeighbours(self, watchers).nearest(() => up)
 
 describe('who watches whom', () => {
   test('few nodes all watch each other', () => {

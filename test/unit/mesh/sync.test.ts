@@ -7,7 +7,7 @@ import { silentMeter } from '../../../src/base/meter.ts'
 import { createAccept } from '../../../src/mesh/accept.ts'
 import { createCertificates } from '../../../src/mesh/certificates.ts'
 import type { Realm } from '../../../src/identity/realm-document.ts'
-import { differing, hashBucket, intoBuckets, wants } from '../../../src/mesh/digest.ts'
+import { createBuckets, differing, wants } from '../../../src/mesh/digest.ts'
 import { createRefusals } from '../../../src/base/refusals.ts'
 import { startSync, type Sync } from '../../../src/mesh/sync.ts'
 import { createView, type MeshView } from '../../../src/mesh/view.ts'
@@ -215,7 +215,11 @@ describe('digests', () => {
 
   test('a bucket has another hash as soon as anything that is handed on differs', () => {
     const [record] = [recordOf(keyOf('p').peer)]
-    const hashesOf = (records: (typeof record)[]) => intoBuckets(records, 8).map(hashBucket)
+    const hashesOf = (records: (typeof record)[]) => {
+      const buckets = createBuckets(8)
+      for (const one of records) buckets.replace(undefined, one)
+      return buckets.hashes()
+    }
     const base = hashesOf([record])
     for (const changed of [recordOf(record.peer, { sequence: 2 }), recordOf(record.peer, { left: true })])
       expect(differing(base, hashesOf([changed]))).toHaveLength(1)
