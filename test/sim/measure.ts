@@ -83,9 +83,9 @@ export const viewsAreEqual = (world: World): boolean => {
   const incarnations = new Map(up.map((node) => [node.peer, node.live!.view.record(node.peer)!.ad.incarnation]))
   return up.every(({ live }) => {
     let alive = 0
-    for (const { peer, state, ad } of live!.view.entries()) {
+    for (const { peer, state } of live!.view.states()) {
       if (state !== 'alive' && state !== 'suspect') continue
-      if (state === 'suspect' || incarnations.get(peer) !== ad.incarnation) return false
+      if (state === 'suspect' || incarnations.get(peer) !== live!.view.record(peer)!.ad.incarnation) return false
       alive++
     }
     return alive === up.length

@@ -13,7 +13,7 @@ import { openIncarnation } from '../../src/mesh/incarnation.ts'
 import { facade, type Mesh, type MeshDeps } from '../../src/mesh/mesh.ts'
 import { startParts, type Parts } from '../../src/mesh/parts.ts'
 import type { PeerRecord } from '../../src/mesh/records.ts'
-import { ringOf } from '../../src/mesh/ring.ts'
+import { createNeighbours } from '../../src/mesh/ring.ts'
 import { createView, type MeshView, type PeerView } from '../../src/mesh/view.ts'
 import type { Net } from '../../src/net/net.ts'
 import { traitsOf } from '../support/mesh.ts'
@@ -313,9 +313,10 @@ const pairs = (founding: readonly SimNode[], limits: Limits, rng: Rng): [number,
     return found
   }
   const indexOf = new Map(founding.map(({ peer, index }) => [peer, index]))
-  const ring = ringOf(founding.map(({ peer }) => peer)).map((peer) => indexOf.get(peer)!)
-  for (const [at, index] of ring.entries())
-    for (let step = 1; step <= limits.watchersPerNode; step++) connect(index, ring[(at + step) % ring.length]!)
+  const peers = founding.map(({ peer }) => peer)
+  for (const { peer, index } of founding)
+    for (const watched of createNeighbours(peer, limits.watchersPerNode).nearest(() => peers))
+      connect(index, indexOf.get(watched)!)
   for (const { index } of founding)
     while (degree[index]! < limits.connectionsWanted) connect(index, rng.below(founding.length))
   return found
