@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process'
 import { freemem } from 'node:os'
 import { parseArgs } from 'node:util'
 import { profiles, type ProfileName } from '../../test/sim/network.ts'
-import { runScenario } from '../../test/sim/scenarios.ts'
+import { runScenarios } from '../../test/sim/scenarios.ts'
 import { scenarioNames, type ScenarioName, type ScenarioOptions } from '../../test/sim/stage.ts'
 import { assumed, calibrationTable, environment, resultTable } from './report.ts'
 
@@ -63,9 +63,15 @@ const nodes = number('nodes', values.nodes, 4, nodesMax)!
 if (!Number.isInteger(nodes)) fail('--nodes takes a whole number')
 const seed = values.seed ?? String(Date.now() % 1_000_000)
 
+const scenariosWanted = (): ScenarioName[] => {
+  const wanted = (values.scenario ?? '').split(',') as ScenarioName[]
+  if (!wanted.every((name) => scenarioNames.includes(name)))
+    fail(`--scenario takes ${scenarioNames.join(', ')}, or several with commas between them, which share one realm`)
+  return wanted
+}
+
 const scenarioOptions = (): ScenarioOptions => {
-  const scenario = values.scenario as ScenarioName
-  if (!scenarioNames.includes(scenario)) fail(`--scenario takes one of ${scenarioNames.join(', ')}`)
+  const [scenario] = scenariosWanted()
   if (!Object.hasOwn(profiles, values.profile)) fail(`--profile takes one of ${Object.keys(profiles).join(', ')}`)
   const seconds = number('seconds', values.seconds, 1, 86_400)
   const times = number('times', values.times, 1, 1_000)
@@ -74,7 +80,7 @@ const scenarioOptions = (): ScenarioOptions => {
     (['loss', 'drop', 'duplicate', 'reorder'] as const).map((name) => [name, number(name, values[name], 0, 0.9) ?? 0]),
   )
   return {
-    scenario,
+    scenario: scenario!,
     nodes,
     seed,
     profile: values.profile as ProfileName,
@@ -106,10 +112,10 @@ const again = (): void => {
 const run = async (): Promise<void> => {
   const wanted = scenarioOptions()
   process.stderr.write(`seed ${seed}\n`)
-  const result = await runScenario(wanted)
-  const whole = { ...result, ...environment(), assumed: assumed(wanted) }
-  if (values.json) console.log(JSON.stringify(whole, null, 2))
-  else console.log(resultTable(whole))
+  const results = await runScenarios(wanted, scenariosWanted(), (what) => process.stderr.write(`${what}\n`))
+  const whole = results.map((result) => ({ ...result, ...environment(), assumed: assumed(wanted) }))
+  if (values.json) console.log(JSON.stringify(whole.length === 1 ? whole[0] : whole, null, 2))
+  else console.log(whole.map(resultTable).join('\n\n'))
 }
 
 const runCalibration = async (): Promise<void> => {

@@ -33,8 +33,7 @@ export interface ScenarioResult {
 }
 
 /** Newcomers that are not part of the realm at first. */
-const joinersOf = ({ scenario, nodes, times }: ScenarioOptions): number =>
-  scenario === 'join' ? (times ?? (nodes >= 5_000 ? 2 : 5)) : 0
+const joinersOf = ({ nodes, times }: ScenarioOptions): number => times ?? (nodes >= 5_000 ? 2 : 5)
 
 const scenarios: Record<ScenarioName, (stage: Stage) => Promise<Outcome>> = {
   ad: runAd,
@@ -47,16 +46,37 @@ const scenarios: Record<ScenarioName, (stage: Stage) => Promise<Outcome>> = {
   flood: runFlood,
 }
 
-export const runScenario = async (options: ScenarioOptions): Promise<ScenarioResult> => {
-  const { scenario, nodes, seed, profile = 'lan', faults } = options
-  const world = await createWorld({ nodes: nodes + joinersOf(options), seed, profile, ...(faults && { faults }) })
+export const runScenario = async (options: ScenarioOptions): Promise<ScenarioResult> =>
+  (await runScenarios(options, [options.scenario]))[0]!
+
+/** Several scenarios in one realm, one after the other: where it takes long to begin one. */
+export const runScenarios = async (
+  options: ScenarioOptions,
+  names: readonly ScenarioName[],
+  say: (what: string) => void = () => {},
+): Promise<ScenarioResult[]> => {
+  const { nodes, seed, profile = 'lan', faults } = options
+  const joiners = names.includes('join') ? joinersOf(options) : 0
+  const world = await createWorld({ nodes: nodes + joiners, seed, profile, ...(faults && { faults }) })
   const falseDowns = watchFalseDowns(world)
-  const stage: Stage = { world, options, falseDowns, reaches: new Map() }
+  const reaches: Stage['reaches'] = new Map()
   world.onChange((observer, { peer, state, ad }) => {
-    for (const [reach, isIt] of stage.reaches) if (isIt(observer, peer, state, ad.currentLoad)) reach.saw(observer)
+    for (const [reach, isIt] of reaches) if (isIt(observer, peer, state, ad.currentLoad)) reach.saw(observer)
   })
   await world.begin(nodes)
+  say(`${nodes} nodes know one another`)
   await world.run(2_000)
+  const results: ScenarioResult[] = []
+  for (const scenario of names) {
+    results.push(await play({ world, options: { ...options, scenario }, falseDowns, reaches }))
+    say(scenario)
+  }
+  return results
+}
+
+const play = async (stage: Stage): Promise<ScenarioResult> => {
+  const { world, options, falseDowns } = stage
+  const { scenario, nodes, seed, profile = 'lan' } = options
   const before = { ...world.sent(), atMs: world.engine.nowMs(), cpu: process.cpuUsage() }
   const { measured, times, missing = 0, details = {} } = await scenarios[scenario](stage)
   const seconds = (world.engine.nowMs() - before.atMs) / 1_000

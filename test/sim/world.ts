@@ -141,8 +141,8 @@ export const createWorld = async (options: WorldOptions): Promise<World> => {
     const find = (other: string) => byPeer.get(other)?.live?.net
     const common = { index, peer, clock, limits, processor, network, envelopes, ids, find }
     const net = createSimNet({ ...common, address: addressOf(index), rng: createRng(`${seed}/${name}/gossip`) })
-    const view = sharing(createView({ clock, limits, log }, { peer }), envelopes)
-    return { chance, processor, clock, net, view }
+    const own = createView({ clock, limits, log }, { peer })
+    return { chance, processor, clock, net, own, view: sharing(own, envelopes) }
   }
 
   const { wrapNet = (net: Net) => net } = options
@@ -198,8 +198,8 @@ export const createWorld = async (options: WorldOptions): Promise<World> => {
     for (const node of founding) records.push(await firstWord(node, count))
     const bodies = founding.map(body)
     for (const [index, node] of founding.entries()) {
-      const { net, view } = bodies[index]!
-      for (const record of records) if (record.peer !== node.peer) view.merge(record)
+      const { net, own } = bodies[index]!
+      for (const record of records) if (record.peer !== node.peer) own.merge(record)
       net.muted = true
     }
     // A body is found through its node from here on; the parts follow.
