@@ -5,6 +5,7 @@
  */
 import type { Capacity } from '../../src/base/advertisement.ts'
 import type { Clock } from '../../src/base/clock.ts'
+import { hash32 } from '../../src/base/hash.ts'
 import { limits as defaults, type Limits } from '../../src/base/limits.ts'
 import { silentLog, type Log } from '../../src/base/log.ts'
 import { silentMeter } from '../../src/base/meter.ts'
@@ -189,6 +190,7 @@ export const createWorld = async (options: WorldOptions): Promise<World> => {
     // A start says it twice: once for itself, and once more for the realm.
     await advertiser.fresh()
     advertiser.close()
+    made.processor.kill()
     return { ...last!, ad: envelopes.sharedAd(last!.envelope, last!.ad) }
   }
 
@@ -313,11 +315,21 @@ const pairs = (founding: readonly SimNode[], limits: Limits, rng: Rng): [number,
     return found
   }
   const indexOf = new Map(founding.map(({ peer, index }) => [peer, index]))
-  const peers = founding.map(({ peer }) => peer)
-  for (const { peer, index } of founding)
-    for (const watched of createNeighbours(peer, limits.watchersPerNode).nearest(() => peers))
-      connect(index, indexOf.get(watched)!)
+  // Only those in the neighbourhood are asked about: everybody about everybody would take minutes in a large realm.
+  const ring = founding.map(({ peer }) => peer).toSorted((one, other) => placeOf(one) - placeOf(other))
+  const around = 4 * limits.watchersPerNode
+  for (const [at, peer] of ring.entries()) {
+    const near = Array.from(
+      { length: around },
+      (_, step) => ring[(at - 1 - step + around * ring.length) % ring.length]!,
+    )
+    for (const watched of createNeighbours(peer, limits.watchersPerNode).nearest(() => near))
+      connect(indexOf.get(peer)!, indexOf.get(watched)!)
+  }
   for (const { index } of founding)
     while (degree[index]! < limits.connectionsWanted) connect(index, rng.below(founding.length))
   return found
 }
+
+/** The place of a peer on the ring of src/mesh/ring.ts. */
+const placeOf = (peer: string): number => hash32(`ring\0${peer}`)
