@@ -124,6 +124,21 @@ export const createGossipNode = (deps: {
   let checking = 0
   let closed = false
 
+  /** Of each peer, when it may hand over its next message, as a bucket that empties with time. */
+  const rates = new Map<string, number>()
+  const { gossipMessagesPerSecond: perSecond = Infinity, gossipMessagesBurst: burst = Infinity } = limits as {
+    gossipMessagesPerSecond?: number
+    gossipMessagesBurst?: number
+  }
+  const isTooMuch = (peer: string): boolean => {
+    if (perSecond === Infinity) return false
+    const nowMs = clock.monotonicMs()
+    const emptyAtMs = Math.max(nowMs, rates.get(peer) ?? 0)
+    if (emptyAtMs - nowMs > ((burst - 1) * 1_000) / perSecond) return true
+    rates.set(peer, emptyAtMs + 1_000 / perSecond)
+    return false
+  }
+
   const hasSeen = (id: number) => seen.has(id) || seenBefore.has(id)
   const listeners = (topic: string): string[] =>
     [...peers].filter(([, listened]) => listened.has(topic)).map(([peer]) => peer)
@@ -230,7 +245,7 @@ export const createGossipNode = (deps: {
       else early.set(from, frame.topics)
       return 'quiet'
     },
-    message: (from, { message }) => take(from, message),
+    message: (from, { message }) => (isTooMuch(from) ? 'quiet' : take(from, message)),
     dontwant(from, { id }) {
       const tick = dontWant[0]!
       const unwanted = tick.get(from) ?? new Set()

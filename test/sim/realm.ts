@@ -47,6 +47,16 @@ export const createSimRealm = async (seed: string, count: number): Promise<SimRe
     shown.set(certificate, await verifyCertificate(certificate, { peer, realm, wallMs: startWallMs }))
     certificateOf.push(certificate)
   }
+  const verified = (certificate: string, peer: string): Membership => {
+    const membership = shown.get(certificate)
+    if (membership?.peer === peer) return membership
+    throw new GodelError({ code: 'CERTIFICATE_INVALID', peer, reason: 'it was not issued here' })
+  }
+  const certificates = {
+    peek: (certificate: string) => shown.get(certificate),
+    verify: async (certificate: string, peer: string) => verified(certificate, peer),
+    mustHold: (certificate: string, peer: string) => void verified(certificate, peer),
+  }
   return {
     keys,
     memberOf(index) {
@@ -59,13 +69,6 @@ export const createSimRealm = async (seed: string, count: number): Promise<SimRe
         grants: () => [],
       }
     },
-    certificates: {
-      peek: (certificate) => shown.get(certificate),
-      async verify(certificate, peer) {
-        const membership = shown.get(certificate)
-        if (membership?.peer === peer) return membership
-        throw new GodelError({ code: 'CERTIFICATE_INVALID', peer, reason: 'it was not issued here' })
-      },
-    },
+    certificates,
   }
 }

@@ -219,7 +219,23 @@ export const createSimNet = (deps: SimNetDeps): SimNet => {
   }
 
   const unsupported = (what: string) => new GodelError({ code: 'INTERNAL', reason: `${what} is not simulated` })
+  /** What there is of the port for nodes behind firewalls: here everybody reaches everybody. */
+  const reachable = {
+    connectionKind: (peer: string) =>
+      links.has(peer) ? { kind: 'direct' as const, isDialled: true, dialledUs: false } : undefined,
+    dropStranded() {},
+    observedIp: () => undefined,
+    probe: () => Promise.resolve(true),
+    relays: {
+      reserve: () => Promise.reject(unsupported('a relay')),
+      release() {},
+      held: () => [],
+      carried: () => 0,
+    },
+    onHint: () => () => {},
+  }
   const net: SimNet = {
+    ...reachable,
     station,
     gossip,
     muted: false,
