@@ -136,7 +136,7 @@ export async function runFlood(stage: Stage): Promise<Outcome> {
   const { net, processor } = flooder.live!
   const ad = decode(await payloadOf(flooder), 'an advertisement') as object
   const topic = topicOf(world.realm.memberOf(0).realm().id)
-  const endMs = engine.nowMs() + lastsMs
+  let endMs = Infinity
   let sequence = 1_000
   let said = 0
   const say = (): void => {
@@ -164,6 +164,7 @@ export async function runFlood(stage: Stage): Promise<Outcome> {
   let missing = 0
   const before: number[] = []
   for (let turn = 0; turn < 5; turn++) before.push(...(await measureOne()))
+  endMs = engine.nowMs() + lastsMs
   engine.at(engine.nowMs(), say)
   await world.run(1_000)
   const busyMs = others.map((node) => node.live!.processor.busyMs())
