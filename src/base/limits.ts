@@ -172,6 +172,9 @@ export const limits = {
   recordSettleMs: 500,
   sweepIntervalMs: 60_000,
   recordTimeoutMs: 3_000,
+  handTimeoutMs: 3_000, // the start of an agent waits for it, once for each peer that is tried
+  handPeersMax: 3,
+  grantCheckMs: 1_000,
   lookupTimeoutMs: 2_000, // for one home or host; what they say is at hand there
   recordsMax: 100_000,
   killedWorkspaceMs: 24 * 60 * 60_000,
