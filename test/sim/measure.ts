@@ -1,4 +1,5 @@
 /** What a simulation measures: when words reached whom, who was wrongly taken for down, whether all views are equal. */
+import { isUp } from '../../src/mesh/records.ts'
 import type { SimNode, World } from './world.ts'
 
 export interface Spread {
@@ -84,7 +85,7 @@ export const viewsAreEqual = (world: World): boolean => {
   return up.every(({ live }) => {
     let alive = 0
     for (const { peer, state } of live!.view.states()) {
-      if (state !== 'alive' && state !== 'suspect') continue
+      if (!isUp(state)) continue
       if (state === 'suspect' || incarnations.get(peer) !== live!.view.record(peer)!.ad.incarnation) return false
       alive++
     }

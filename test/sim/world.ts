@@ -10,6 +10,7 @@ import { limits as defaults, type Limits } from '../../src/base/limits.ts'
 import { silentLog, type Log } from '../../src/base/log.ts'
 import { silentMeter } from '../../src/base/meter.ts'
 import { startAdvertiser } from '../../src/mesh/advertiser.ts'
+import { openFailover } from '../../src/mesh/failover.ts'
 import { openIncarnation } from '../../src/mesh/incarnation.ts'
 import { facade, type Mesh, type MeshDeps } from '../../src/mesh/mesh.ts'
 import { startParts, type Parts } from '../../src/mesh/parts.ts'
@@ -168,9 +169,23 @@ export const createWorld = async (options: WorldOptions): Promise<World> => {
     const deps = depsOf(node, made)
     const given = seeds.map((other) => ({ peer: other.peer, addresses: [addressOf(other.index)] }))
     const incarnation = await openIncarnation(node.store)
-    const parts = await startParts({ ...deps, incarnation, seeds: () => given })
+    const { settings } = deps.member.realm().document
+    const failover = openFailover({
+      ...{ store: node.store, log, limits },
+      realmSettings: () => settings,
+      amend: () => Promise.resolve(undefined),
+    })
+    const parts = await startParts({ ...deps, incarnation, failover, seeds: () => given })
     const { net, clock, processor, view } = made
-    const live: Live = { net, clock, processor, view, parts, mesh: facade(deps, parts), startedAtMs: engine.nowMs() }
+    const live: Live = {
+      net,
+      clock,
+      processor,
+      view,
+      parts,
+      mesh: facade(deps, parts, failover),
+      startedAtMs: engine.nowMs(),
+    }
     node.live = live
     view.onChange((entry, previous) => {
       for (const listener of listeners) listener(node, entry, previous)
