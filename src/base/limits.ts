@@ -35,9 +35,21 @@ export const limits = {
   gossipDegree: 6,
   gossipReopenMs: 500,
   gossipSeenMs: 120_000,
+  gossipSeenMax: 50_000, // ids of messages, of some 150 bytes each; the oldest give way
+  gossipMessagesPerSecond: 200, // that one peer passes on, and what may come at once
+  gossipMessagesBurst: 2_000,
+  gossipAuthorPerSecond: 2, // that are passed on of one author
+  gossipAuthorBurst: 20,
+  gossipAuthorsMax: 20_000,
+  rpcCallsPerSecond: 50_000, // of one peer, by class
+  rpcOpenCallsPerSecond: 20, // what is answered to anyone
+  rpcOpenCallsBurst: 100,
+  rpcSyncCallsPerSecond: 50,
+  rpcSyncCallsBurst: 500,
 
   // Connections
   peerPort: 7374, // taken where it is free and no --listen is given
+  webSocketPort: 7375, // for --websocket without a port
   connectionsMax: 512,
   inboundConnectionsPerSecond: 100, // the default of 5 resets a burst of joins
   inboundStreamsPerProtocol: 256, // the 33rd is reset by default, after the dial seemed to succeed
@@ -52,6 +64,33 @@ export const limits = {
   connectionPingIntervalMs: 15_000, // lenient: one failed ping aborts a connection, and liveness is no matter of pings
   connectionPingTimeoutMs: 15_000,
   addressesPerPeerMax: 16,
+  directDialTimeoutMs: 3_000, // for one address, and not long for all: what is dropped on the way says nothing
+  directDialsTimeoutMs: 5_000, // before relays are tried
+  strangersMax: 256, // connections that are not admitted
+  strangersPerAddressMax: 128,
+  connectionsPerPeerMax: 16,
+  admittedTag: 100, // libp2p cuts connections of the lowest value first
+  mdnsIntervalMs: 10_000,
+  hintsMax: 64, // peers that mDNS has found and nobody knows yet
+  hintRetryMs: 60_000,
+
+  // Relays
+  relayCircuitsMax: 64,
+  relayCircuitsPerPeerMax: 16,
+  relayBytesPerSecond: 16 * 1024 * 1024, // of one circuit, in each direction
+  relayBufferBytes: 1024 * 1024, // taken in and not yet passed on
+  relayReservationsMax: 64,
+  relayReservationMs: 15 * 60_000, // renewed before it ends
+  relayAddressesPerRelay: 2,
+  relaysWanted: 2,
+  reachabilityTickMs: 1_000,
+  reachabilityIntervalMs: 60_000, // between two rounds of questions, once the answer is known
+  reachabilityAskMs: 5_000, // before it is known
+  dialBackTimeoutMs: 3_000,
+  dialBackAddressesMax: 8,
+  dialBacksPerSecond: 0.1, // for one peer
+  dialBacksBurst: 3,
+  dialBacksAtOnce: 8,
   disconnectTimeoutMs: 1_000,
   stopTimeoutMs: 3_000,
 
@@ -79,6 +118,20 @@ export const limits = {
   renewWarnEveryMs: 60 * 60_000,
   incarnationLeapMax: 1_024, // how far a start goes up at most, so that two copies of one store part at once
   duplicateMarginMs: 2_000, // an own record that is not younger than the start by this may be a leftover of a lost store
+
+  // Other realms and pinned nodes
+  foreignRealmsMax: 16,
+  cardSeedsMax: 8,
+  cardBytesMax: 768 * 1024, // of the text; a chain of realmChainBytesMax fits
+  guestConnectionsWanted: 3, // to the nodes of each named realm
+  guestsRememberedMax: 16, // of each named realm
+  guestTickMs: 500,
+  shareRealmSettleMs: 250, // as syncSettleMs, for the side that answered a dial
+  sharePullBytesMax: 128 * 1024, // of one page
+  sharePullEntriesMax: 100,
+  pinsMax: 64,
+  pinAgentsDefault: 8, // for --accept-peer
+  pinShownIntervalMs: 5_000,
 
   // Store
   storeKeyBytesMax: 1_024,
@@ -229,6 +282,14 @@ export const limits = {
   logFileBytesMax: 16 * 1024 * 1024,
   logRotateIntervalMs: 60_000,
 
+  // Audit log
+  auditFileBytesMax: 4 * 1024 * 1024, // of the current file and of the one before it
+  auditRepeatMs: 1_000, // the same refusal is written once in this time
+  auditKeysMax: 256, // different entries in that time; refusals beyond are written together
+  auditEntriesKept: 1_000, // in memory, for the API
+  auditEntriesListed: 100,
+  auditTextLengthMax: 512, // of each text of an entry
+
   // API
   apiPort: 7373,
   apiBodyBytesMax: 1024 * 1024,
@@ -245,7 +306,18 @@ export const limits = {
   diskFreeBytesMin: 512 * 1024 * 1024,
   diskFreeBytesWanted: 5 * 1024 * 1024 * 1024,
 
+  // Federation, as the API takes it
+  realmCardBytesMax: 256 * 1024,
+  guestAgentsPerNode: 4, // unless a grant says otherwise
+
+  // Draining
+  drainLookMs: 200, // between two looks at what still runs
+  drainListedMax: 100, // agents named in a report
+  drainTimeoutMsMax: 30 * 24 * 60 * 60_000,
+
   // SDK and CLI
+  clientDrainPollMs: 500,
+  clientAuditPollMs: 1_000,
   clientCallTimeoutMs: 30_000,
   clientSpawnTimeoutMs: 10 * 60_000, // files are sent and repositories cloned meanwhile
   clientAttemptsMax: 4,

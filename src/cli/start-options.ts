@@ -12,6 +12,9 @@ export interface StartFlags extends CommonOptions {
   name?: string
   apiPort?: number
   listen?: string[]
+  websocket?: number | true
+  mdns?: boolean
+  relay?: boolean
   join?: string
   bootstrap?: string[]
   capacity?: number
@@ -22,6 +25,9 @@ export interface StartFlags extends CommonOptions {
   gpuTypes?: string[]
   costPerHour?: number
   shareable?: boolean
+  shareFraction?: number
+  acceptPeer?: string[]
+  announce?: string[]
   acceptUnsandboxed?: boolean
 }
 
@@ -36,6 +42,11 @@ export const nodeOptionsOf = async (flags: StartFlags, stdin: AsyncIterable<Uint
     dataDir: resolve(flags.dataDir ?? defaultDataDir()),
     apiPort: flags.apiPort ?? limits.apiPort,
     listen: flags.listen ?? [],
+    ...(flags.websocket !== undefined && {
+      websocket: flags.websocket === true ? limits.webSocketPort : flags.websocket,
+    }),
+    mdns: flags.mdns ?? false,
+    relay: flags.relay ?? true,
     ...(join !== undefined && { join }),
     bootstrap: flags.bootstrap ?? [],
     ...(capacity !== undefined && { capacity }),
@@ -45,8 +56,18 @@ export const nodeOptionsOf = async (flags: StartFlags, stdin: AsyncIterable<Uint
     gpu: { count: flags.gpu ?? types.length, types },
     ...(costPerHour !== undefined && { costPerHour }),
     shareable: flags.shareable ?? false,
+    ...shareFractionOf(flags),
+    acceptPeers: flags.acceptPeer ?? [],
+    announce: flags.announce ?? [],
     acceptUnsandboxed: flags.acceptUnsandboxed ?? false,
   }
+}
+
+/** Whoever gives a fraction and shares nothing has made a mistake. */
+const shareFractionOf = ({ shareFraction, shareable = false }: StartFlags): { shareFraction?: number } => {
+  if (shareFraction === undefined) return {}
+  if (shareable) return { shareFraction }
+  throw new GodelError({ code: 'INVALID_ARGUMENT', field: '--share-fraction', reason: 'takes --shareable beside it' })
 }
 
 /**

@@ -2,16 +2,18 @@
  * The calls that the peer makes over one session: each is bounded, looked up, checked for access and schema, handed to its
  * handler, and answered.
  */
+import type { Audit } from '../base/audit.ts'
 import type { Clock } from '../base/clock.ts'
 import { decode } from '../base/codec.ts'
-import { GodelError } from '../base/errors.ts'
+import { GodelError, hasCode } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import { callFault, type Access, type Scope, type Standing } from '../base/standing.ts'
+import { createTokenBucket, type TokenBucket } from '../base/token-bucket.ts'
 import type { Deadline, Deadlines } from './deadlines.ts'
 import { Kind, readCredit, readRequest, type RequestHead } from './frame.ts'
 import { createItemInbox, type ItemInbox } from './item-inbox.ts'
 import { encodeBounded, sendItems, type ItemSender } from './item-sender.ts'
-import type { BoundMethod, CallContext, Method } from './method.ts'
+import type { BoundMethod, CallContext, Method, RateClass } from './method.ts'
 import type { Outbox } from './outbox.ts'
 import type { Registry } from './registry.ts'
 import { encodeError } from './wire-error.ts'
@@ -20,11 +22,23 @@ import { encodeError } from './wire-error.ts'
 export interface PeerLoad {
   calls: number
   requestBytes: number
+  readonly rates: Record<RateClass, TokenBucket>
+}
+
+/** The rates of one peer; they outlive its sessions, or a new one would bring new tokens. */
+export const createRates = (clock: Pick<Clock, 'monotonicMs'>, limits: Limits): PeerLoad['rates'] => {
+  const bucket = (perSecond: number, burst: number) => createTokenBucket(clock, { perSecond, burst })
+  return {
+    open: bucket(limits.rpcOpenCallsPerSecond, limits.rpcOpenCallsBurst),
+    sync: bucket(limits.rpcSyncCallsPerSecond, limits.rpcSyncCallsBurst),
+    call: bucket(limits.rpcCallsPerSecond, limits.rpcCallsPerSecond),
+  }
 }
 
 export interface CalleeDeps {
   readonly peer: string
   readonly limits: Limits
+  readonly audit: Audit
   readonly clock: Pick<Clock, 'monotonicMs'>
   readonly deadlines: Deadlines
   readonly outbox: Outbox
@@ -66,6 +80,9 @@ export const createCallee = (deps: CalleeDeps): Callee => {
     const row = registry.find(head.name, head.version)
     const { method } = row
     mustBeAllowed(method, deps.standing(), peer)
+    const retryAfterMs = load.rates[method.rate].take()
+    if (retryAfterMs > 0)
+      throw new GodelError({ code: 'RATE_LIMITED', what: `${method.name} of ${peer}`, retryAfterMs })
     if ((method.kind === 'stream') !== head.stream) {
       throw new GodelError({
         code: 'INVALID_MESSAGE',
@@ -87,6 +104,7 @@ export const createCallee = (deps: CalleeDeps): Callee => {
     try {
       accepted = accept(head)
     } catch (error) {
+      auditRefusal(deps.audit, `call ${head.name}`, peer, error)
       return sendError(id, error)
     }
     const { row, request } = accepted
@@ -176,6 +194,7 @@ export const createCallee = (deps: CalleeDeps): Callee => {
   }
 
   const answerError = (call: IncomingCall, error: unknown) => {
+    auditRefusal(deps.audit, `call ${call.method.name}`, peer, error)
     if (!(error instanceof GodelError)) deps.onDefect(call.method.name, error)
     if (leave(call)) sendError(call.id, error)
     release(call)
@@ -316,6 +335,12 @@ class IncomingCall implements CallContext<unknown>, Deadline {
   expire(): void {
     this.#onExpired(this)
   }
+}
+
+/** Puts down what a peer may not do; what went wrong in other ways is nobody's trespass. */
+export const auditRefusal = (audit: Audit, action: string, peer: string, error: unknown): void => {
+  if (!hasCode(error, 'NOT_A_MEMBER', 'FORBIDDEN')) return
+  audit.record({ action, by: peer, outcome: 'refused', reason: `${error.code}: ${error.message}` })
 }
 
 /** NOT_A_MEMBER before the caller is admitted, FORBIDDEN beyond what its standing allows. */

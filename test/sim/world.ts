@@ -175,7 +175,7 @@ export const createWorld = async (options: WorldOptions): Promise<World> => {
       realmSettings: () => settings,
       amend: () => Promise.resolve(undefined),
     })
-    const parts = await startParts({ ...deps, incarnation, failover, seeds: () => given })
+    const parts = await startParts({ ...deps, incarnation, failover, announce: [], seeds: () => given })
     const { net, clock, processor, view } = made
     const live: Live = {
       net,
