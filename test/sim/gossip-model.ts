@@ -94,7 +94,7 @@ export interface GossipNode {
   gone(peer: string): void
   receive(from: string, frame: GossipFrame): 'quiet' | void
   /** What handling a frame will cost, before it is handled. */
-  costMs(frame: GossipFrame): number
+  costMs(from: string, frame: GossipFrame): number
   /** Takes a peer for one that listens to what this node listens to, and into the mesh, in a realm that is begun in the middle of its life. */
   meet(peer: string, intoMesh: boolean): void
   meshSize(): number
@@ -130,12 +130,12 @@ export const createGossipNode = (deps: {
     gossipMessagesPerSecond?: number
     gossipMessagesBurst?: number
   }
+  const emptyAtMs = (peer: string): number => Math.max(clock.monotonicMs(), rates.get(peer) ?? 0)
+  const isOverRate = (peer: string): boolean =>
+    perSecond !== Infinity && emptyAtMs(peer) - clock.monotonicMs() > ((burst - 1) * 1_000) / perSecond
   const isTooMuch = (peer: string): boolean => {
-    if (perSecond === Infinity) return false
-    const nowMs = clock.monotonicMs()
-    const emptyAtMs = Math.max(nowMs, rates.get(peer) ?? 0)
-    if (emptyAtMs - nowMs > ((burst - 1) * 1_000) / perSecond) return true
-    rates.set(peer, emptyAtMs + 1_000 / perSecond)
+    if (isOverRate(peer)) return true
+    if (perSecond !== Infinity) rates.set(peer, emptyAtMs(peer) + 1_000 / perSecond)
     return false
   }
 
@@ -310,9 +310,10 @@ export const createGossipNode = (deps: {
       if (closed || (frame.type !== 'subscribe' && !peers.has(from))) return 'quiet'
       return (handlers[frame.type] as (from: string, frame: GossipFrame) => 'quiet' | void)(from, frame)
     },
-    costMs(frame) {
+    costMs(from, frame) {
       if (frame.type !== 'message') return gossipCostMs.control
-      return hasSeen(frame.message.id) ? gossipCostMs.copy : gossipCostMs.fresh
+      // What comes beyond the rate of its peer is dropped unread.
+      return hasSeen(frame.message.id) || isOverRate(from) ? gossipCostMs.copy : gossipCostMs.fresh
     },
     meet(peer, intoMesh) {
       listensTo(peer, [...topics.keys()])

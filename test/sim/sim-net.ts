@@ -117,7 +117,7 @@ export const createSimNet = (deps: SimNetDeps): SimNet => {
   const sendGossip = (link: Link, other: SimNet, frame: GossipFrame): void => {
     const bytes = frameBytes(frame)
     const isGossip = frame.type === 'message'
-    const costMs = () => other.gossip.costMs(frame)
+    const costMs = () => other.gossip.costMs(self, frame)
     const kind = 16 + kinds.indexOf(frame.type)
     network.send(link, station, { bytes, costMs, isGossip, kind }, () => other.gossip.receive(self, frame))
   }
