@@ -4,6 +4,7 @@
 #   bubblewrap  the sandbox of agents
 #   git, make   what agents are given to do
 #   iproute2    machines of their own for nodes, whose cables are pulled
+#   nftables    lines that lose packets or are slow, in the test-bed of hosts
 #   openssl     certificates for the benchmark against gRPC
 #   strace      disks that fail, for the tests of the store
 set -euo pipefail
@@ -13,7 +14,7 @@ failure=1
 [ "${1:-}" = --if-possible ] && failure=0
 
 # command:package
-needed=(bwrap:bubblewrap git:git ip:iproute2 make:make openssl:openssl strace:strace)
+needed=(bwrap:bubblewrap git:git ip:iproute2 make:make nft:nftables openssl:openssl strace:strace)
 
 missing=()
 for each in "${needed[@]}"; do
