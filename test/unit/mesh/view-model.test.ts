@@ -185,6 +185,28 @@ describe('the view, which looks only at what has changed or is due', () => {
   })
 })
 
+test('a sweep reads nothing of those that are not due', async () => {
+  const clock = createFakeClock()
+  const view = createView({ clock, limits: defaults, log: silentLog }, { peer: self })
+  let reads = 0
+  for (let index = 0; index < 500; index++) {
+    const record = recordOf(`peer ${index}`, {}, { issuedAtMs: clock.monotonicMs() })
+    const ttlMs = index === 7 ? 20_000 : 400_000
+    const ad = Object.defineProperty({ ...record.ad }, 'ttlMs', { get: () => (reads++, ttlMs) })
+    view.merge({ ...record, ad })
+  }
+  reads = 0
+  for (let second = 0; second < 19; second++) {
+    await clock.advance(1_000)
+    view.sweep()
+  }
+  expect(reads).toBe(0)
+  await clock.advance(1_000)
+  view.sweep()
+  expect(view.stateOf('peer 7')).toBe('down')
+  expect(reads).toBeLessThan(20)
+})
+
 describe('the entries of the view', () => {
   const name = fc.integer({ min: 0, max: 200 }).map((index) => `peer ${index}`)
   const action = fc.oneof(
