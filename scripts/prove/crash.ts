@@ -25,7 +25,10 @@ export const proof: Proof = {
         const others = living.filter((node) => node !== victim).map(viewerOf)
         const until = (fits: (state: string | undefined) => boolean) =>
           Promise.all(others.map((viewer) => untilSeen(viewer, peerId, fits, 60_000)))
-        const watching = Promise.all([until((state) => state === 'suspect' || state === 'down'), until((state) => state === 'down')])
+        const watching = Promise.all([
+          until((state) => state === 'suspect' || state === 'down'),
+          until((state) => state === 'down'),
+        ])
         await victim.end('SIGKILL')
         const [seen, agreed] = await watching
         doubted.push(Math.min(...seen))
