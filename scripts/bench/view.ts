@@ -130,6 +130,7 @@ const ticks = async (words: readonly Words[]): Promise<BenchRow[]> => {
     accept: { ad: fail, accusation: fail, record: fail },
     accuse: () => Promise.resolve(),
     onAnswered() {},
+    onShown() {},
   })
   const liveness = () => clock.pass(limits.livenessTickMs)
   const rows = [

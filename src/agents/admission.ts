@@ -36,6 +36,8 @@ export interface Admission {
   occupy(agent: string): void
   /** Gives a reservation of `from` back, if it is still held. */
   cancel(reservation: string, from: string): void
+  /** Gives back every reservation of a peer that may not use them any more. */
+  forget(from: string): void
   isReserved(agent: string): boolean
   /** Gives a slot back, whether it was reserved or taken. */
   release(agent: string): void
@@ -132,6 +134,11 @@ export const createAdmission = (deps: AdmissionDeps, options: { slots: number })
     cancel(id, from) {
       for (const { reservation } of reserved.values())
         if (reservation.id === id && reservation.from === from && drop(reservation.agent)) return onChange()
+    },
+    forget(from) {
+      const theirs = [...reserved.values()].filter(({ reservation }) => reservation.from === from)
+      for (const { reservation } of theirs) drop(reservation.agent)
+      if (theirs.length > 0) onChange()
     },
     isReserved: (agent) => reserved.has(agent),
     release(agent) {

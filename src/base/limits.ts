@@ -70,6 +70,15 @@ export const limits = {
   tokenSeedsMax: 8,
   tokensOutstandingMax: 1_000,
   clockSkewMs: 5 * 60_000,
+  revocationBytesMax: 1_024,
+  revocationsPerIssuerMax: 1_024,
+  revocationsPerPage: 100,
+  headPatienceMs: 5_000, // for which a peer is not asked for a document after it had announced one that it had not
+  renewTimeoutMs: 5_000, // for one issuer, then the next is asked
+  renewRetryMs: 10_000, // after a round in which no issuer gave a certificate
+  renewWarnEveryMs: 60 * 60_000,
+  incarnationLeapMax: 1_024, // how far a start goes up at most, so that two copies of one store part at once
+  duplicateMarginMs: 2_000, // an own record that is not younger than the start by this may be a leftover of a lost store
 
   // Store
   storeKeyBytesMax: 1_024,

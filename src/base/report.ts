@@ -90,6 +90,8 @@ export const RealmReportSchema = Type.Object({
   certificateExpiresAtMs: Count(),
   issuers: Type.Array(Type.Object({ peer: PeerIdSchema, roles: Type.Array(RoleSchema) })),
   roots: Type.Array(Type.String()),
+  /** What an operator should hear, in sentences: a certificate that is not renewed, a realm with one issuer. */
+  notes: Type.Optional(Type.Array(Type.String())),
 })
 export type RealmReport = Static<typeof RealmReportSchema>
 

@@ -9,7 +9,7 @@ import { limits } from '../base/limits.ts'
 import { Count, parser } from '../base/schema.ts'
 import { openJws, signJws } from './jws.ts'
 import { publicKeyOfPeer, type NodeKey } from './node-key.ts'
-import { type Realm } from './realm-document.ts'
+import type { Realm } from './realm-document.ts'
 import { RoleSchema, type Role } from '../base/standing.ts'
 
 /** What a certificate grants. Times are Unix milliseconds on the issuer's clock. */
@@ -89,29 +89,30 @@ export const verifyCertificate = async (
     issuedAtMs: payload.iatMs,
     expiresAtMs: payload.expMs,
   }
-  const fault = faultOf(membership, { peer, realm, wallMs })
+  const fault = membershipFault(membership, { peer, realm, wallMs })
   if (fault !== undefined) throw refuse(fault)
   return membership
 }
 
-/** Why a membership whose signature is good still does not hold. */
-const faultOf = (
+/** Why a membership whose signature is good still does not hold, in words that follow "does not hold:"; undefined where it does. */
+export const membershipFault = (
   membership: Membership,
   { peer, realm, wallMs }: { peer: string; realm: Realm; wallMs: number },
 ): string | undefined => {
   const { issuer, issuedAtMs, expiresAtMs, role } = membership
   if (membership.realm !== realm.id) return 'it is for another realm'
   if (membership.peer !== peer) return 'it is for another peer'
-  const roles = realm.document.issuers.filter((known) => known.peer === issuer).flatMap((known) => known.roles)
-  if (!roles.includes(role)) return `its issuer may not grant the role ${role}`
+  const known = realm.document.issuers.find((one) => one.peer === issuer)
+  if (known === undefined) return 'its issuer is not one of the realm'
+  if (!known.roles.includes(role)) return `its issuer may not grant the role ${role}`
+  if (known.untilMs !== undefined && issuedAtMs >= known.untilMs) return 'its issuer was one no longer'
   if (issuedAtMs > wallMs + limits.clockSkewMs) return 'it was issued in the future; check the clocks'
   if (expiresAtMs <= wallMs) return 'it has expired'
   // Bounds for how long a revoked issuer can profit from certificates that it dates back.
   if (expiresAtMs - issuedAtMs > limits.certificateTtlMsMax) return 'it lives longer than a certificate may'
-  for (const revocation of realm.document.revocations) {
-    if (revocation.peer === peer) return 'the peer has been revoked'
-    if (revocation.peer === issuer && issuedAtMs >= revocation.sinceMs) return 'its issuer has been revoked'
-  }
+  const revocation = realm.revoked.get(peer)
+  if (revocation) return `the peer has been revoked (by ${revocation.by})`
+  if (issuedAtMs >= (realm.revoked.get(issuer)?.sinceMs ?? Infinity)) return 'its issuer has been revoked'
   return undefined
 }
 

@@ -10,7 +10,7 @@ import { limits } from '../base/limits.ts'
 import { Count, parser } from '../base/schema.ts'
 import { openJws, signJws } from './jws.ts'
 import { publicKeyOfPeer, type NodeKey } from './node-key.ts'
-import { SeedSchema, type Realm, type Seed } from './realm-document.ts'
+import { SeedSchema, issuersOf, type Realm, type Seed } from './realm-document.ts'
 import { RoleSchema, type Role } from '../base/standing.ts'
 
 export interface JoinToken {
@@ -59,7 +59,7 @@ export const issueJoinToken = async (invitation: {
   checkRange('uses', uses, limits.tokenUsesMax)
   checkRange('ttlMs', ttlMs, limits.tokenTtlMsMax)
   checkRange('the number of seeds', seeds.length, limits.tokenSeedsMax)
-  if (!realm.document.issuers.some((known) => known.peer === issuer.peer && known.roles.includes(role)))
+  if (!issuersOf(realm, role).includes(issuer.peer))
     throw new GodelError({
       code: 'FORBIDDEN',
       action: `inviting with the role ${role}`,

@@ -9,11 +9,13 @@
  * certificate.ts     membership of a peer in a realm, granted by an issuer that the document names
  * join-token.ts      the line that lets a newcomer in: made by an issuer, redeemed by that issuer alone
  * token-uses.ts      the issuer's durable count of how often a token was redeemed
+ * revocation.ts      signed entries by which issuers put a peer out, and which of them stand
+ * root-keys.ts       the root key of a realm where it is kept, and how another takes its place
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { base58btc } from 'multiformats/bases/base58'
 import { GodelError } from '../base/errors.ts'
-import { loadOrCreatePrivateFile } from './secret-file.ts'
+import { loadOrCreatePrivateFile, loadPrivateFile } from './secret-file.ts'
 
 /** The Ed25519 key of a node. `seed` and `privateKey` never leave the node. */
 export interface NodeKey {
@@ -46,8 +48,16 @@ export const nodeKeyFromSeed = (seed: Uint8Array): NodeKey => {
  * The key in the file `path` (PKCS #8 in PEM, mode 0600), made on first use.
  * KEY_FILE_INSECURE when others may read the file, KEY_FILE_INVALID when it holds no Ed25519 key or cannot be read.
  */
-export const loadOrCreateKey = async (path: string): Promise<NodeKey> => {
-  const text = await loadOrCreatePrivateFile(path, () => toPem(createNodeKey()))
+export const loadOrCreateKey = async (path: string): Promise<NodeKey> =>
+  readKey(path, await loadOrCreatePrivateFile(path, () => toPem(createNodeKey())))
+
+/** The key in the file `path`, which is not made; undefined where there is no such file. Codes as above. */
+export const loadKey = async (path: string): Promise<NodeKey | undefined> => {
+  const text = await loadPrivateFile(path)
+  return text === undefined ? undefined : readKey(path, text)
+}
+
+const readKey = (path: string, text: string): NodeKey => {
   const key = parsePem(path, text)
   if (key.asymmetricKeyType !== 'ed25519') throw notAKey(path, `it holds a key of type ${key.asymmetricKeyType}`)
   return fromPrivateKey(key)

@@ -10,9 +10,10 @@ import { GodelError, hasCode } from '../base/errors.ts'
 import { sha256Hex } from '../base/hash.ts'
 import { limits } from '../base/limits.ts'
 import { Count, parser } from '../base/schema.ts'
-import { RoleSchema, ScopesSchema } from '../base/standing.ts'
+import { RoleSchema, ScopesSchema, type Role } from '../base/standing.ts'
 import { openJws, signJws } from './jws.ts'
 import type { NodeKey } from './node-key.ts'
+import { standingRevocations, type Revocation, type StandingRevocation } from './revocation.ts'
 
 const Hash = Type.String({ pattern: '^[0-9a-f]{64}$' })
 /** An Ed25519 public key in base64url; the last character carries four bits. */
@@ -34,8 +35,13 @@ const RealmDocumentSchema = Type.Object({
   namespace: NameSchema,
   federation: Type.Union([NameSchema, Type.Null()]),
   roots: Type.Array(RootKey, { minItems: 1, maxItems: 16, uniqueItems: true }),
+  /** In the order of their seniority. `untilMs`: it is one no longer, and what it issued before then holds. */
   issuers: Type.Array(
-    Type.Object({ peer: PeerIdSchema, roles: Type.Array(RoleSchema, { maxItems: 3, uniqueItems: true }) }),
+    Type.Object({
+      peer: PeerIdSchema,
+      roles: Type.Array(RoleSchema, { maxItems: 3, uniqueItems: true }),
+      untilMs: Type.Optional(Count()),
+    }),
     { maxItems: 256 },
   ),
   /** The other realms of the federation. */
@@ -44,6 +50,10 @@ const RealmDocumentSchema = Type.Object({
   }),
   seeds: Type.Array(SeedSchema, { maxItems: 64 }),
   revocations: Type.Array(RevocationSchema, { maxItems: 1_024 }),
+  /** Entries of issuers (revocation.ts) that the root overrules, up to a version. */
+  pardons: Type.Optional(
+    Type.Array(Type.Object({ issuer: PeerIdSchema, peer: PeerIdSchema, version: Count(2 ** 40) }), { maxItems: 1_024 }),
+  ),
   /** Peers that publish revocations between two versions. */
   revocationFeeds: Type.Array(PeerIdSchema, { maxItems: 64 }),
   /** What other realms may do here. */
@@ -74,6 +84,29 @@ export interface Realm {
   readonly chain: readonly string[]
   /** SHA-256 in hex of the newest JWS. */
   readonly headHash: string
+  /** Who is out, by the document and by the entries of issuers that came with it (revocation.ts). */
+  readonly revoked: ReadonlyMap<string, StandingRevocation>
+  /** Differs where `document` or `revoked` does: what was judged by another is to be judged again. */
+  readonly trustHash: string
+}
+
+/** The issuers of a realm for a role (for any, unless told), the most senior first; neither former ones nor those that are out. */
+export const issuersOf = ({ document, revoked }: Realm, role?: Role): string[] =>
+  document.issuers
+    .filter(
+      ({ peer, roles, untilMs }) =>
+        untilMs === undefined && !revoked.has(peer) && roles.some((one) => one === (role ?? one)),
+    )
+    .map(({ peer }) => peer)
+
+/** The realm with what some entries of its issuers say. */
+export const withRevocations = (realm: Realm, entries: readonly Revocation[]): Realm => {
+  const kept = entries.map(({ hash }) => hash).toSorted()
+  return {
+    ...realm,
+    revoked: standingRevocations(realm.document, entries),
+    trustHash: kept.length === 0 ? realm.headHash : sha256Hex([realm.headHash, ...kept].join(' ')),
+  }
 }
 
 export interface Founding {
@@ -155,7 +188,9 @@ export const verifyChain = async (chain: readonly string[], expectedId?: string)
     throw new GodelError({ code: 'REALM_MISMATCH', expected: expectedId, actual: id })
   let document: RealmDocument | undefined
   for (const [index, jws] of chain.entries()) document = await verifyLink(jws, document, hashes[index - 1] ?? null)
-  return { id, name: document!.name, document: document!, chain: [...chain], headHash: hashes.at(-1)! }
+  const headHash = hashes.at(-1)!
+  const revoked = standingRevocations(document!, [])
+  return { id, name: document!.name, document: document!, chain: [...chain], headHash, revoked, trustHash: headHash }
 }
 
 /**
@@ -215,7 +250,8 @@ const rootKeyBytes = (root: string, allowed: readonly string[] | undefined): Uin
   return bytes
 }
 
-const rootName = (key: NodeKey): string => Buffer.from(key.publicKey).toString('base64url')
+/** A root key as documents name it: its public half in base64url. */
+export const rootName = (key: NodeKey): string => Buffer.from(key.publicKey).toString('base64url')
 
 const invalid = (reason: string, cause?: unknown) =>
   new GodelError({ code: 'REALM_DOCUMENT_INVALID', reason }, { cause })

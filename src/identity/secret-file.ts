@@ -5,7 +5,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { link, open, unlink, type FileHandle } from 'node:fs/promises'
+import { link, open, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { GodelError, reasonOf } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
@@ -36,6 +36,26 @@ export const loadOrCreatePrivateFile = async (path: string, make: () => string):
     throw invalid(path, reasonOf(error), error)
   }
   throw invalid(path, 'it was removed while it was read')
+}
+
+/** The text of the private file `path`; undefined where there is none. Codes as above. */
+export const loadPrivateFile = async (path: string): Promise<string | undefined> => {
+  try {
+    return await readPrivateFile(path)
+  } catch (error) {
+    if (error instanceof GodelError) throw error
+    throw invalid(path, reasonOf(error), error)
+  }
+}
+
+/** Puts the file `from` in the place of `path`, durably and in one step. KEY_FILE_INVALID when that fails. */
+export const replacePrivateFile = async (from: string, path: string): Promise<void> => {
+  try {
+    await rename(from, path)
+    await syncDirectory(dirname(path))
+  } catch (error) {
+    throw invalid(path, reasonOf(error), error)
+  }
 }
 
 const readPrivateFile = async (path: string): Promise<string | undefined> => {

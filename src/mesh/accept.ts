@@ -1,7 +1,8 @@
 /**
  * The one way into the view. Whatever brings a word about a peer (gossip, sync, a refusal, a heartbeat, a push), it is
  * opened and checked here: signature, schema, size, realm, the author's certificate, and that author, subject of the
- * certificate and `peer` are one. A word about the own node never enters: it is a reason to speak up.
+ * certificate and `peer` are one. A word about the own node never enters: it is a reason to speak up,
+ * and a word of its own that it never wrote is a double's.
  */
 import { Type } from 'typebox'
 import { PeerIdSchema, parseAdvertisement, type Advertisement } from '../base/advertisement.ts'
@@ -50,12 +51,14 @@ interface AcceptDeps {
   limits: Pick<Limits, 'advertisementBytesMax' | 'envelopeOverheadBytesMax'>
   /** Somebody holds a word about this node that this node must answer with an incarnation above `incarnation`. */
   onSelfHeard: (incarnation: number) => void
+  /** Somebody holds a word of this node that is above its own last one. */
+  onDouble: (record: PeerRecord) => void
   /** A member has shown a certificate, perhaps a newer one. */
   onMembership: (certificate: string, membership: Membership) => void
 }
 
 export const createAccept = (deps: AcceptDeps): Accept => {
-  const { net, realm, view, certificates, clock, limits, onSelfHeard, onMembership } = deps
+  const { net, realm, view, certificates, clock, limits, onSelfHeard, onDouble, onMembership } = deps
 
   const open = async (
     domain: string,
@@ -102,9 +105,12 @@ export const createAccept = (deps: AcceptDeps): Accept => {
   }
 
   const merge = (record: PeerRecord): MergeOutcome => {
-    if (record.peer !== net.peer) return view.merge(record)
+    if (record.peer !== net.peer) {
+      certificates.mustHold(record.ad.certificate, record.peer)
+      return view.merge(record)
+    }
     const own = view.record(net.peer)
-    if (own && compareAds(record, own) > 0) onSelfHeard(record.ad.incarnation)
+    if (own && compareAds(record, own) > 0) onDouble(record)
     return 'self'
   }
 
@@ -126,6 +132,7 @@ export const createAccept = (deps: AcceptDeps): Accept => {
       if (incarnation === view.record(net.peer)?.ad.incarnation) onSelfHeard(incarnation)
       return 'self'
     }
+    certificates.mustHold(certificate, accuser)
     return view.accuse(subject, incarnation, { accuser, envelope, sinceMs })
   }
 

@@ -1,7 +1,11 @@
-/** Certificates that were found good, kept by their text, so that the same one is not checked with every advertisement. */
+/**
+ * Certificates whose signature was found good, kept by their text, so that the same one is not checked with every advertisement.
+ * What the realm says of them by now is judged anew each time that it has changed.
+ */
 import type { Clock } from '../base/clock.ts'
+import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
-import { verifyCertificate, type Membership } from '../identity/certificate.ts'
+import { membershipFault, verifyCertificate, type Membership } from '../identity/certificate.ts'
 import type { Realm } from '../identity/realm-document.ts'
 
 export interface Certificates {
@@ -9,6 +13,8 @@ export interface Certificates {
   verify(certificate: string, peer: string): Promise<Membership>
   /** The same without a check of the signature, for a certificate that was found good before. */
   peek(certificate: string): Membership | undefined
+  /** CERTIFICATE_INVALID where a certificate that was verified a moment ago does not hold by now. */
+  mustHold(certificate: string, peer: string): void
 }
 
 export const createCertificates = (deps: {
@@ -18,14 +24,17 @@ export const createCertificates = (deps: {
 }): Certificates => {
   const { realm, clock, limits } = deps
   const good = new Map<string, Membership>()
-  let checkedAgainst = ''
+  let judgedBy = ''
+
+  const judgeAnew = (): void => {
+    judgedBy = realm().trustHash
+    for (const [certificate, membership] of good)
+      if (membershipFault(membership, { peer: membership.peer, realm: realm(), wallMs: clock.wallMs() }) !== undefined)
+        good.delete(certificate)
+  }
 
   const peek = (certificate: string): Membership | undefined => {
-    // A new document may revoke a peer or an issuer: everything is judged again.
-    if (checkedAgainst !== realm().headHash) {
-      good.clear()
-      checkedAgainst = realm().headHash
-    }
+    if (judgedBy !== realm().trustHash) judgeAnew()
     const membership = good.get(certificate)
     return membership && membership.expiresAtMs > clock.wallMs() ? membership : undefined
   }
@@ -39,12 +48,19 @@ export const createCertificates = (deps: {
         good.set(certificate, known)
         return known
       }
-      const against = realm()
-      const membership = await verifyCertificate(certificate, { peer, realm: against, wallMs: clock.wallMs() })
-      if (against.headHash !== checkedAgainst) return membership
+      const membership = await verifyCertificate(certificate, { peer, realm: realm(), wallMs: clock.wallMs() })
+      // The realm may have changed while the signature was checked.
+      const fault = membershipFault(membership, { peer, realm: realm(), wallMs: clock.wallMs() })
+      if (fault !== undefined) throw invalid(peer, fault)
+      peek(certificate)
       if (good.size >= limits.certificatesCachedMax) good.delete(good.keys().next().value!)
       good.set(certificate, membership)
       return membership
     },
+    mustHold(certificate, peer) {
+      if (!peek(certificate)) throw invalid(peer, 'it was taken back meanwhile')
+    },
   }
 }
+
+const invalid = (peer: string, reason: string) => new GodelError({ code: 'CERTIFICATE_INVALID', peer, reason })

@@ -1,4 +1,8 @@
-/** What is said on the topic of the realm: sealed advertisements and accusations, told apart by their kind. */
+/**
+ * What is said on the topic of the realm, told apart by its kind: sealed advertisements and accusations, entries of issuers
+ * about who is out, and that there is a newer realm document, which is too large for gossip and is fetched from whoever passed
+ * its head on. A head is passed on only once its document is here, so that an empty word goes no further than one hop.
+ */
 import { Type } from 'typebox'
 import { decode, encode } from '../base/codec.ts'
 import { hasCode } from '../base/errors.ts'
@@ -7,32 +11,45 @@ import type { Refusals } from '../base/refusals.ts'
 import { Bytes, OneOf, parser } from '../base/schema.ts'
 import type { Pubsub, Verdict } from '../net/net.ts'
 import type { Accept } from './accept.ts'
+import { parseRealmHead, type RealmHead } from './methods.ts'
+import type { MergeOutcome } from './view.ts'
 
 const MessageSchema = Type.Object({
-  kind: OneOf(['ad', 'accusation']),
+  kind: OneOf(['ad', 'accusation', 'revocation', 'head']),
   envelope: Bytes(limits.advertisementBytesMax + limits.envelopeOverheadBytesMax),
 })
 const parseMessage = parser('a gossip message', MessageSchema)
 
 export const topicOf = (realm: string): string => `/godel/1/realm/${realm}/capacity`
 
+type Kind = 'ad' | 'accusation' | 'revocation' | 'head'
+
 export interface Gossip {
-  publish(kind: 'ad' | 'accusation', envelope: Uint8Array): Promise<void>
+  publish(kind: Kind, envelope: Uint8Array): Promise<void>
   close(): void
+}
+
+/** What the realm itself has to say. */
+export interface RealmNews {
+  revocation(jws: string): Promise<MergeOutcome>
+  head(head: RealmHead, from: string): Promise<MergeOutcome>
+}
+
+interface GossipDeps {
+  accept: Pick<Accept, 'ad' | 'accusation'>
+  news: RealmNews
+  refusals: Refusals
 }
 
 /**
  * What becomes of one message: passed on where it holds (news or not, since others may lack it), ignored where that is a
  * matter of clocks or room, rejected where no honest node would have passed it on. Never throws.
  */
-export const judgeMessage = async (
-  { accept, refusals }: { accept: Accept; refusals: Refusals },
-  bytes: Uint8Array,
-  from: string,
-): Promise<Verdict> => {
+export const judgeMessage = async (deps: GossipDeps, bytes: Uint8Array, from: string): Promise<Verdict> => {
+  const { refusals } = deps
   try {
     const { kind, envelope } = parseMessage(decode(bytes, 'a gossip message'))
-    const outcome = kind === 'ad' ? await accept.ad(envelope, 0) : await accept.accusation(envelope, 0)
+    const outcome = await takeIn(deps, kind, envelope, from)
     return outcome === 'stale' ? 'ignore' : 'accept'
   } catch (error) {
     refusals.note('refused a gossip message', from, error)
@@ -40,10 +57,25 @@ export const judgeMessage = async (
   }
 }
 
-export const startGossip = (
-  deps: { pubsub: Pubsub; accept: Accept; refusals: Refusals },
-  { realm }: { realm: string },
-): Gossip => {
+const takeIn = (
+  { accept, news }: GossipDeps,
+  kind: Kind,
+  envelope: Uint8Array,
+  from: string,
+): Promise<MergeOutcome> => {
+  switch (kind) {
+    case 'ad':
+      return accept.ad(envelope, 0)
+    case 'accusation':
+      return accept.accusation(envelope, 0)
+    case 'revocation':
+      return news.revocation(new TextDecoder().decode(envelope))
+    case 'head':
+      return news.head(parseRealmHead(decode(envelope, 'the head of a realm')), from)
+  }
+}
+
+export const startGossip = (deps: GossipDeps & { pubsub: Pubsub }, { realm }: { realm: string }): Gossip => {
   const topic = topicOf(realm)
   const unsubscribe = deps.pubsub.subscribe(topic, (bytes, from) => judgeMessage(deps, bytes, from))
   return {

@@ -1,4 +1,7 @@
-/** The node's incarnation: on disk before it is used, one higher with each start, raised where somebody must be answered. */
+/**
+ * The node's incarnation: on disk before it is used, higher with each start, raised where somebody must be answered. A start
+ * may leap: two nodes that start on copies of one store are then at different numbers from the first.
+ */
 import { decode, encode } from '../base/codec.ts'
 import { Count, parser } from '../base/schema.ts'
 import type { Store } from '../store/store.ts'
@@ -13,8 +16,8 @@ export interface Incarnation {
   raise(incarnation: number): Promise<number>
 }
 
-/** Reads the last incarnation and goes one above it; STORE_FAILED when that cannot be kept. */
-export const openIncarnation = async (store: Store): Promise<Incarnation> => {
+/** Reads the last incarnation and goes above it, `leap` further than the next; STORE_FAILED when that cannot be kept. */
+export const openIncarnation = async (store: Store, leap = 0): Promise<Incarnation> => {
   const bytes = store.get(SPACE, KEY)
   let current = bytes === undefined ? 0 : parseIncarnation(decode(bytes, 'the stored incarnation'))
   let queue: Promise<unknown> = Promise.resolve()
@@ -30,6 +33,6 @@ export const openIncarnation = async (store: Store): Promise<Incarnation> => {
     queue = done.catch(() => {})
     return done
   }
-  await raise(current)
+  await raise(current + leap)
   return { current: () => current, raise }
 }

@@ -7,11 +7,12 @@ import type { Refusals } from '../base/refusals.ts'
 import { issueCertificate, type Membership } from '../identity/certificate.ts'
 import { issueJoinToken, readJoinToken } from '../identity/join-token.ts'
 import type { NodeKey } from '../identity/node-key.ts'
-import type { Seed } from '../identity/realm-document.ts'
+import { issuersOf, type Seed } from '../identity/realm-document.ts'
 import type { Role } from '../base/standing.ts'
 import { createTokenUses } from '../identity/token-uses.ts'
 import type { Store } from '../store/store.ts'
 import type { Credentials, Member } from './membership.ts'
+import { issuerQuestion } from './notes.ts'
 
 export interface Issuing {
   /** A token whose seeds are this node first and then `others`. FORBIDDEN, INVALID_ARGUMENT, QUEUE_FULL. */
@@ -36,13 +37,17 @@ export const createIssuing = (deps: {
 
   const mustGrant = (role: Role, action: string): void => {
     if (member.grants().includes(role)) return
-    const issuers = member.realm().document.issuers.filter((issuer) => issuer.roles.includes(role))
-    const names = issuers.map((issuer) => issuer.peer).join(', ')
+    const names = issuersOf(member.realm(), role).join(', ')
     throw new GodelError({
       code: 'FORBIDDEN',
       action,
       reason: `this node is no issuer of the realm for the role ${role}; ${names === '' ? 'nobody is' : `an issuer is ${names}`}`,
     })
+  }
+
+  const mustNotBeRevoked = (peer: string): void => {
+    if (member.realm().revoked.has(peer))
+      throw new GodelError({ code: 'CERTIFICATE_INVALID', peer, reason: 'the peer has been revoked' })
   }
 
   const issue = (peer: string, role: Role): Promise<string> => {
@@ -56,11 +61,12 @@ export const createIssuing = (deps: {
     if (token.realm !== realm.id)
       throw new GodelError({ code: 'REALM_MISMATCH', expected: token.realm, actual: realm.id })
     mustGrant(token.role, 'letting a newcomer in')
-    if (realm.document.revocations.some((revocation) => revocation.peer === peer))
-      throw new GodelError({ code: 'CERTIFICATE_INVALID', peer, reason: 'the peer has been revoked' })
+    mustNotBeRevoked(peer)
     const { first } = await uses.redeem(token, peer, clock.wallMs())
     const certificate = await issue(peer, token.role)
     if (first) log.info('let a newcomer in', { peer, role: token.role, token: token.tokenId })
+    const question = token.role === 'admin' ? issuerQuestion(realm, [peer]) : undefined
+    if (first && question !== undefined) log.warn('a second admin has joined', { peer, question })
     return { certificate, chain: realm.chain }
   }
 
@@ -82,8 +88,9 @@ export const createIssuing = (deps: {
         throw error
       }
     },
-    renew({ peer, role }) {
+    async renew({ peer, role }) {
       mustGrant(role, 'renewing a certificate')
+      mustNotBeRevoked(peer)
       return issue(peer, role)
     },
   }

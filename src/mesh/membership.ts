@@ -5,17 +5,26 @@
 import { Type } from 'typebox'
 import type { Clock } from '../base/clock.ts'
 import { decode, encode } from '../base/codec.ts'
-import { GodelError } from '../base/errors.ts'
+import { GodelError, hasCode } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import { parser } from '../base/schema.ts'
 import { issueCertificate, verifyCertificate, type Membership } from '../identity/certificate.ts'
 import type { JoinToken } from '../identity/join-token.ts'
 import type { NodeKey } from '../identity/node-key.ts'
-import { foundRealm, newerRealm, verifyChain, type Realm } from '../identity/realm-document.ts'
+import {
+  foundRealm,
+  issuersOf,
+  newerRealm,
+  verifyChain,
+  withRevocations,
+  type Realm,
+} from '../identity/realm-document.ts'
+import { readRevocation, revokers, type Revocation } from '../identity/revocation.ts'
 import type { Role } from '../base/standing.ts'
 import type { Store } from '../store/store.ts'
 import type { RealmHead } from './methods.ts'
+import { openRevocations, type Revocations } from './revocations.ts'
 
 const SPACE = 'realm'
 const parseStoredChain = parser('the stored realm', Type.Array(Type.String()))
@@ -33,10 +42,15 @@ export interface Member {
   membership(): Membership
   /** Takes a chain of this realm if it is newer than what is known; REALM_DOCUMENT_INVALID, REALM_MISMATCH. */
   learn(chain: readonly string[]): Promise<void>
+  /** Takes in entries, those of nobody who may revoke left out: gives how many were new. INVALID_MESSAGE, REALM_MISMATCH: none is taken. */
+  hear(revocations: readonly string[]): Promise<number>
+  readonly revocations: Pick<Revocations, 'entries' | 'of' | 'page'>
   /** Takes a new certificate for this node; CERTIFICATE_INVALID. */
   renew(certificate: string): Promise<void>
   /** The roles that this node may grant. */
   grants(): readonly Role[]
+  /** Tells of every newer document and of everybody who is put out or let in again. */
+  onChange(fn: (now: Realm, before: Realm) => void): () => void
 }
 
 interface MemberDeps {
@@ -44,7 +58,7 @@ interface MemberDeps {
   key: NodeKey
   clock: Clock
   log: Log
-  limits: Pick<Limits, 'certificateTtlMs'>
+  limits: Pick<Limits, 'certificateTtlMs' | 'revocationsPerIssuerMax' | 'revocationsPerPage'>
   rootKey: () => Promise<NodeKey>
   /** Redeems a token; see join.ts. */
   join: (token: JoinToken) => Promise<Credentials>
@@ -83,7 +97,9 @@ const takeUp = async (deps: MemberDeps, options: MemberOptions): Promise<Member 
   const chainBytes = store.get(SPACE, 'chain')
   if (chainBytes === undefined) return undefined
   const { token } = options
-  const realm = await verifyChain(parseStoredChain(decode(chainBytes, 'the stored realm')))
+  const bare = await verifyChain(parseStoredChain(decode(chainBytes, 'the stored realm')))
+  const revocations = await openRevocations(deps, { realm: bare.id })
+  const realm = withRevocations(bare, revocations.entries())
   if (options.realm !== undefined && options.realm !== realm.name)
     throw new GodelError({ code: 'REALM_MISMATCH', expected: options.realm, actual: realm.name })
   if (token && token.realm !== realm.id)
@@ -96,7 +112,7 @@ const takeUp = async (deps: MemberDeps, options: MemberOptions): Promise<Member 
   try {
     const membership = await verifyCertificate(certificate, { peer: key.peer, realm, wallMs: clock.wallMs() })
     if (token) log.info('this node is a member already, the token is not used', { realm: realm.name })
-    return createMember(deps, realm, certificate, membership)
+    return createMember(deps, revocations, realm, certificate, membership)
   } catch (error) {
     const own = grantsOf(realm, key.peer)
     if (own.length > 0) {
@@ -139,21 +155,35 @@ const keep = async (deps: MemberDeps, credentials: Credentials, token: JoinToken
     { space: SPACE, key: 'chain', value: encode(credentials.chain) },
     { space: SPACE, key: 'certificate', value: new TextEncoder().encode(certificate) },
   ])
-  return createMember(deps, realm, certificate, membership)
+  const revocations = await openRevocations(deps, { realm: realm.id })
+  return createMember(deps, revocations, withRevocations(realm, revocations.entries()), certificate, membership)
 }
 
-const grantsOf = (realm: Realm, peer: string): readonly Role[] => {
-  const roles = realm.document.issuers.filter((issuer) => issuer.peer === peer).flatMap((issuer) => issuer.roles)
-  return [...new Set(roles)]
-}
+const grantsOf = (realm: Realm, peer: string): readonly Role[] =>
+  (['admin', 'member', 'observer'] as const).filter((role) => issuersOf(realm, role).includes(peer))
 
 const createMember = (
   deps: Pick<MemberDeps, 'store' | 'key' | 'clock' | 'log'>,
+  revocations: Revocations,
   ...initial: [Realm, string, Membership]
 ): Member => {
   const { store, key, clock, log } = deps
   let [realm, certificate, membership] = initial
-  let learning: Promise<void> = Promise.resolve()
+  let learning: Promise<unknown> = Promise.resolve()
+  const listeners = new Set<(now: Realm, before: Realm) => void>()
+
+  const becomes = (next: Realm): void => {
+    const before = realm
+    realm = withRevocations(next, revocations.entries())
+    if (realm.trustHash !== before.trustHash) for (const listener of listeners) listener(realm, before)
+  }
+
+  /** One after the other: what a document or an entry means depends on what is there by then. */
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const done = learning.then(work)
+    learning = done.catch(() => {})
+    return done
+  }
 
   const learn = async (chain: readonly string[]): Promise<void> => {
     const other = await verifyChain(chain, realm.id)
@@ -165,8 +195,27 @@ const createMember = (
       })
     if (stands.headHash === realm.headHash) return
     await store.commit([{ space: SPACE, key: 'chain', value: encode(stands.chain) }])
-    realm = stands
+    await revocations.keep([], revokers(stands.document))
+    becomes(stands)
     log.info('took up a newer realm document', { version: realm.document.version })
+  }
+
+  const hear = async (texts: readonly string[]): Promise<number> => {
+    const by = revokers(realm.document)
+    const known = new Set(revocations.entries().map(({ jws }) => jws))
+    const fresh: Revocation[] = []
+    for (const text of texts) {
+      if (known.has(text)) continue
+      try {
+        fresh.push(await readRevocation(text, realm.id, by))
+      } catch (error) {
+        // A peer with an older document may hold what a former issuer said.
+        if (!hasCode(error, 'FORBIDDEN')) throw error
+      }
+    }
+    const news = await revocations.keep(fresh, by)
+    if (news > 0) becomes(realm)
+    return news
   }
 
   return {
@@ -174,11 +223,18 @@ const createMember = (
     certificate: () => certificate,
     membership: () => membership,
     grants: () => grantsOf(realm, key.peer),
-    head: () => ({ realm: realm.id, version: realm.document.version, hash: realm.headHash }),
-    learn(chain) {
-      const done = learning.then(() => learn(chain))
-      learning = done.catch(() => {})
-      return done
+    head: () => ({
+      realm: realm.id,
+      version: realm.document.version,
+      hash: realm.headHash,
+      revocations: revocations.hash(),
+    }),
+    learn: (chain) => inTurn(() => learn(chain)),
+    hear: (texts) => inTurn(() => hear(texts)),
+    revocations,
+    onChange(fn) {
+      listeners.add(fn)
+      return () => void listeners.delete(fn)
     },
     async renew(next) {
       const renewed = await verifyCertificate(next, { peer: key.peer, realm, wallMs: clock.wallMs() })

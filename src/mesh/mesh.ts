@@ -4,18 +4,18 @@
  * mesh.ts            this map, the `Mesh` port and `startMesh`; parts.ts builds what runs and ties it together
  * membership.ts      this node's realm and certificate: taken up, founded, or had by join.ts; issuing.ts is the other side
  * trust.ts           admission of each connection (`realm.present`); certificates.ts keeps what was verified
- * view.ts            the replicated view; records.ts is its merge and what a record means; digest.ts compares two views;
- *                    entries.ts keeps it small, due.ts says what of it is to be looked at when
+ * view.ts            the replicated view; records.ts is its merge and what a record means; digest.ts compares two views; entries.ts keeps it small, due.ts says when
  * accept.ts          the one way into the view; gossip.ts, sync.ts with pages.ts, and serving.ts over methods.ts feed it
  * advertiser.ts      what this node says of itself, when (advertise-rate.ts), under which number (incarnation.ts)
  * liveness.ts        the failure detector as a step function; watch.ts performs it, ring.ts says who watches whom
- * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; upkeep.ts renews and ends certificates
- * member-rpc.ts      calls members, connected or not
- * governance.ts pins.ts guest-view.ts   what operators change, and who is known from outside the realm
+ * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; member-rpc.ts calls members; upkeep.ts renews certificates
+ * governance.ts      what operators change: documents by amendments.ts, who is out by revocations.ts; notes.ts what they should hear
+ * expulsion.ts       what follows when somebody is put out; realm-news.ts how gossip brings it; double.ts a copy of this node
+ * pins.ts guest-view.ts   who is known from outside the realm
  */
 import type { Capacity, NodeTraits } from '../base/advertisement.ts'
 import type { Clock } from '../base/clock.ts'
-import { reasonOf } from '../base/errors.ts'
+import { reasonOf, type GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Meter } from '../base/meter.ts'
@@ -23,14 +23,18 @@ import type { Membership } from '../identity/certificate.ts'
 import { readJoinToken, type JoinToken } from '../identity/join-token.ts'
 import type { NodeKey } from '../identity/node-key.ts'
 import type { Realm, Seed } from '../identity/realm-document.ts'
+import type { RootKeys } from '../identity/root-keys.ts'
 import type { Role } from '../base/standing.ts'
 import type { Net } from '../net/net.ts'
 import type { Store } from '../store/store.ts'
+import type { Amendments } from './amendments.ts'
+import type { OwnGovernance } from './governance.ts'
 import { openIncarnation } from './incarnation.ts'
 import { redeemToken } from './join.ts'
 import { createMemberRpc, type MemberRpc } from './member-rpc.ts'
 import { openMember } from './membership.ts'
 import { nodeHeartbeat, nodeLeft } from './methods.ts'
+import { notesOf } from './notes.ts'
 import { startParts, type Parts } from './parts.ts'
 import { seedOf, type AddressBook } from './seeds.ts'
 import { createView, type View } from './view.ts'
@@ -48,6 +52,10 @@ export interface MeshDeps {
   readonly traits: NodeTraits
   /** Loads the root key of a realm that is founded here, or makes it. */
   readonly rootKey: () => Promise<NodeKey>
+  /** The root key where it is kept; without, this node changes no realm document. */
+  readonly roots?: RootKeys
+  /** Told once when this node can go on no longer: DUPLICATE_IDENTITY. */
+  readonly onFailed?: (error: GodelError) => void
   /** From 0 up to 1, for jitter and choices; Math.random unless told. */
   readonly random?: () => number
 }
@@ -86,6 +94,13 @@ export interface Mesh {
   refresh(peer: string, signal?: AbortSignal): Promise<void>
   /** Calls to members, connected first; one that is down is PEER_UNREACHABLE at once. */
   readonly rpc: MemberRpc
+  readonly governance: OwnGovernance
+  /** Changes of the realm document, for those who add to what governance does. */
+  readonly amendments: Amendments
+  /** A peer has been put out: nothing that it holds here counts any more. */
+  onRevoked(fn: (peer: string) => void): () => void
+  /** What an operator should hear: sentences, none where all is well. */
+  notes(): string[]
   addressesOf(peer: string): string[]
   /** Dials and admits unless admitted; PEER_UNREACHABLE, NOT_A_MEMBER, CERTIFICATE_INVALID, CANCELLED. */
   connect(peer: string, signal?: AbortSignal): Promise<void>
@@ -111,7 +126,7 @@ export const startMesh = async (given: MeshDeps, options: MeshOptions): Promise<
     { store, key, clock, log, limits, rootKey, join },
     { realm: options.realm, token, bootstrap: options.bootstrap },
   )
-  const incarnation = await openIncarnation(store)
+  const incarnation = await openIncarnation(store, Math.floor(deps.random() * limits.incarnationLeapMax))
   const view = createView({ clock, limits, log }, { peer: key.peer })
   const seeds = () => [...(token?.seeds ?? []), ...bootstrap, ...member.realm().document.seeds]
   return facade(deps, await startParts({ ...deps, member, incarnation, view, seeds }))
@@ -120,6 +135,7 @@ export const startMesh = async (given: MeshDeps, options: MeshOptions): Promise<
 const facade = (deps: MeshDeps, parts: Parts): Mesh => {
   const { net, key, clock, limits } = deps
   const { member, view, book, certificates, issuing, accept, advertiser, trust } = parts
+  const roleIn = (certificate: string) => certificates.peek(certificate)?.role
   return {
     view,
     realm: member.realm,
@@ -142,10 +158,19 @@ const facade = (deps: MeshDeps, parts: Parts): Mesh => {
       await accept.ad(envelope, ageMs, peer)
     },
     rpc: createMemberRpc({ net, view, connect: trust.connect, clock, limits }),
+    governance: parts.governance,
+    amendments: parts.amendments,
+    onRevoked: parts.expulsion.onRevoked,
+    notes() {
+      const admins = view.alive().flatMap(({ peer, ad }) => (roleIn(ad.certificate) === 'admin' ? [peer] : []))
+      const [realm, membership, wallMs] = [member.realm(), member.membership(), clock.wallMs()]
+      return notesOf({ realm, membership, wallMs, admins, renewalFailingSinceMs: parts.failingSinceMs() })
+    },
     addressesOf: book.addressesOf,
     connect: trust.connect,
     async leave() {
       parts.stop()
+      if (parts.double.isFound()) return // what it says would be taken for the other's last word
       try {
         await sayGoodBye(deps, parts)
       } catch (error) {

@@ -2,7 +2,7 @@
 import { Type, type Static } from 'typebox'
 import { PeerIdSchema } from '../base/advertisement.ts'
 import { limits } from '../base/limits.ts'
-import { Bytes, Count } from '../base/schema.ts'
+import { Bytes, Count, parser } from '../base/schema.ts'
 import { unary } from '../net/method.ts'
 
 const RealmIdSchema = Type.String({ pattern: '^[0-9a-f]{64}$' })
@@ -31,8 +31,11 @@ const RealmHeadSchema = Type.Object({
   realm: RealmIdSchema,
   version: Count(limits.realmDocumentChainMax),
   hash: RealmIdSchema,
+  /** The hash of the revocations that the sender knows. */
+  revocations: Type.Optional(RealmIdSchema),
 })
-/** Which realm, and its newest document that the sender knows. */
+export const parseRealmHead = parser('the head of a realm', RealmHeadSchema)
+/** Which realm, and its newest document and revocations that the sender knows. */
 export type RealmHead = Static<typeof RealmHeadSchema>
 
 const HeadSchema = {
@@ -66,6 +69,20 @@ export const realmDocument = unary({
   response: Type.Object({ chain: ChainSchema }),
   requestBytesMax: 1_024,
   responseBytesMax: chainResponseBytesMax,
+})
+
+/** The entries by which issuers put peers out, a page at a time; open as the document is. REALM_MISMATCH. */
+export const realmRevocations = unary({
+  name: 'realm.revocations',
+  access: 'anyone',
+  request: Type.Object({ realm: RealmIdSchema, after: Type.Optional(Type.String({ maxLength: 255 })) }),
+  response: Type.Object({
+    entries: Type.Array(Type.String({ maxLength: limits.revocationBytesMax }), { maxItems: limits.revocationsPerPage }),
+    more: Type.Boolean(),
+    /** What to go on after. */
+    last: Type.Optional(Type.String({ maxLength: 255 })),
+  }),
+  requestBytesMax: 1_024,
 })
 
 /** A member asks an issuer for its next certificate, with the role that it has. FORBIDDEN where the callee is no issuer. */
@@ -148,7 +165,12 @@ export const nodeHeartbeat = unary({
   name: 'node.heartbeat',
   access: 'observer',
   request: Type.Object({}),
-  response: Type.Object({ envelope: EnvelopeSchema, ageMs: AgeSchema }),
+  response: Type.Object({
+    envelope: EnvelopeSchema,
+    ageMs: AgeSchema,
+    /** What the callee holds of the caller, so that a caller with a double hears of it. */
+    yours: Type.Optional(Type.Object({ incarnation: IncarnationSchema, sequence: IncarnationSchema })),
+  }),
   requestBytesMax: 1_024,
   responseBytesMax: 4 * 1024,
 })

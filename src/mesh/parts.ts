@@ -1,20 +1,26 @@
 /** Builds the parts of the room in order and ties them together: what one hears, another acts on. */
-import { reasonOf } from '../base/errors.ts'
+import { encode } from '../base/codec.ts'
+import { reasonOf, type GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import { createRefusals, type Refusals } from '../base/refusals.ts'
 import type { Seed } from '../identity/realm-document.ts'
 import { ACCUSATION_DOMAIN, createAccept, encodeAccusation, type Accept } from './accept.ts'
 import { startAdvertiser, type Advertiser } from './advertiser.ts'
+import { createAmendments, type Amendments } from './amendments.ts'
 import { createCertificates, type Certificates } from './certificates.ts'
+import { createDouble, type Double } from './double.ts'
+import { startExpulsion, type Expulsion } from './expulsion.ts'
 import { startGossip, type Gossip } from './gossip.ts'
+import { createGovernance, type OwnGovernance } from './governance.ts'
 import type { Incarnation } from './incarnation.ts'
 import { createIssuing, type Issuing } from './issuing.ts'
 import type { Member } from './membership.ts'
 import type { MeshDeps } from './mesh.ts'
+import { createRealmNews } from './realm-news.ts'
 import { openAddressBook, startSeeds, type AddressBook } from './seeds.ts'
 import { meshMethods } from './serving.ts'
-import { startSync } from './sync.ts'
+import { startSync, type Sync } from './sync.ts'
 import { startTrust, type Trust } from './trust.ts'
 import { startUpkeep } from './upkeep.ts'
 import type { MeshView } from './view.ts'
@@ -41,10 +47,16 @@ interface Core {
   advertiser: Advertiser
   gossip: Gossip
   trust: Trust
+  expulsion: Expulsion
+  double: Double
+  amendments: Amendments
+  governance: OwnGovernance
 }
 
 export interface Parts extends Core {
   log: Log
+  /** Since when this node's certificate is not renewed though it is time, on the wall clock. */
+  failingSinceMs(): number | undefined
   /** Peers that are connected and admitted. */
   partners(): string[]
   /** Ends the loops; what can still be said can be said. */
@@ -53,9 +65,19 @@ export interface Parts extends Core {
 }
 
 export const startParts = async (deps: PartsDeps): Promise<Parts> => {
-  const core = await startCore(deps)
+  const running: { loops?: Loops } = {}
+  const core: Core = await startCore(deps, {
+    fetchOwn: async (peer) => running.loops?.pull(peer, [deps.key.peer]),
+    onDouble(error) {
+      // From here on nothing is said any more: the other would answer it.
+      running.loops?.stop()
+      core.advertiser.close()
+      deps.onFailed?.(error)
+    },
+  })
   const loops = startLoops(deps, core)
-  const { gossip, advertiser, trust } = core
+  running.loops = loops
+  const { gossip, advertiser, trust, expulsion } = core
   return {
     ...core,
     ...loops,
@@ -64,11 +86,19 @@ export const startParts = async (deps: PartsDeps): Promise<Parts> => {
       gossip.close()
       advertiser.close()
       trust.close()
+      expulsion.close()
     },
   }
 }
 
-const startCore = async (deps: PartsDeps): Promise<Core> => {
+/** What the loops do for the core. */
+interface Back {
+  /** Takes in what a peer holds of this node. */
+  fetchOwn(peer: string): Promise<void>
+  onDouble(error: GodelError): void
+}
+
+const startCore = async (deps: PartsDeps, back: Back): Promise<Core> => {
   const { net, key, store, clock, log, meter, limits, random, capacity, traits, member, incarnation, view } = deps
   const { realm, certificate } = member
   const refusals = createRefusals({ log, meter, limits }, { metric: 'mesh_refusals_total' })
@@ -83,11 +113,17 @@ const startCore = async (deps: PartsDeps): Promise<Core> => {
     clock,
     limits,
     onSelfHeard: (heard) => advertiser.refute(heard),
+    onDouble: (record) => double.heard(record),
     onMembership: (shown, membership) => trust.note(shown, membership),
   })
   const tell = (envelope: Uint8Array) => gossip.publish('ad', envelope)
   const saying = { view, incarnation, capacity, traits, realm: () => realm().id, certificate, gossip: tell }
   const advertiser: Advertiser = await startAdvertiser({ net, clock, log, meter, limits, random, ...saying })
+  const double = createDouble({
+    ...{ self: key.peer, view, clock, log, limits, refute: advertiser.refute },
+    fetch: back.fetchOwn,
+    onFound: back.onDouble,
+  })
   const trust: Trust = startTrust({
     net,
     member,
@@ -100,14 +136,28 @@ const startCore = async (deps: PartsDeps): Promise<Core> => {
     ownAd: advertiser.sealed,
     onAd: (peer, ad) => void sponsor({ accept, gossip, view, refusals, limits }, peer, ad),
   })
-  const gossip: Gossip = startGossip({ pubsub: net.pubsub, accept, refusals }, { realm: realm().id })
-  return { member, view, book, certificates, refusals, issuing, accept, advertiser, gossip, trust }
+  const news = createRealmNews({ member, clock, limits, learnFrom: trust.learnFrom })
+  const gossip: Gossip = startGossip({ pubsub: net.pubsub, accept, news, refusals }, { realm: realm().id })
+  const expulsion = startExpulsion({ self: key.peer, member, view, certificates, trust, log })
+  const { roots } = deps
+  const amendments = createAmendments({
+    ...{ member, roots, clock, log },
+    tell: () => gossip.publish('head', encode(member.head())),
+  })
+  const governance = createGovernance({
+    ...{ key, member, amendments, roots, view, clock, log, limits },
+    tell: (jws) => gossip.publish('revocation', new TextEncoder().encode(jws)),
+  })
+  const judges = { certificates, refusals, issuing, accept, trust, expulsion, double }
+  return { member, view, book, advertiser, gossip, amendments, governance, ...judges }
 }
 
+type Loops = Pick<Parts, 'partners' | 'stop' | 'failingSinceMs'> & Pick<Sync, 'pull'>
+
 /** What goes on by itself: sync, watching, dialling, looking after certificates. */
-const startLoops = (deps: PartsDeps, core: Core): Pick<Parts, 'partners' | 'stop'> => {
+const startLoops = (deps: PartsDeps, core: Core): Loops => {
   const { net, key, clock, log, meter, limits, random } = deps
-  const { member, view, book, refusals, issuing, accept, advertiser, gossip, trust } = core
+  const { member, view, book, refusals, issuing, accept, advertiser, gossip, trust, double } = core
   const { connect } = trust
   const partners = () => net.connected().filter(net.isAdmitted)
   const realm = { head: member.head, onHead: trust.learnFrom }
@@ -125,10 +175,11 @@ const startLoops = (deps: PartsDeps, core: Core): Pick<Parts, 'partners' | 'stop
     const envelope = await net.seal(ACCUSATION_DOMAIN, encodeAccusation(payload))
     if ((await accept.accusation(envelope, 0)) === 'news') await gossip.publish('accusation', envelope)
   }
-  const watch = startWatch({ net, view, accept, connect, accuse, onAnswered: tellAccused, clock, log, meter, limits })
+  const told = { onAnswered: tellAccused, onShown: double.shown }
+  const watch = startWatch({ net, view, accept, connect, accuse, ...told, clock, log, meter, limits })
   net.rpc.register([...sync.methods, ...meshMethods(core)])
   const seeds = startSeeds({ net, view, book, connect, watched: watch.watched, clock, log, limits, random })
-  const upkeep = startUpkeep({ net, key, member, issuing, trust, advertiser, connect, clock, log, limits })
+  const upkeep = startUpkeep({ net, key, member, issuing, trust, advertiser, view, connect, clock, log, limits })
   const listening = [
     trust.onAdmitted((peer, direction) => {
       seeds.admitted(peer)
@@ -146,6 +197,8 @@ const startLoops = (deps: PartsDeps, core: Core): Pick<Parts, 'partners' | 'stop
   advertiser.advertise()
   return {
     partners,
+    pull: sync.pull,
+    failingSinceMs: upkeep.failingSinceMs,
     stop() {
       for (const part of [seeds, watch, sync, upkeep]) part.close()
       for (const off of listening.splice(0)) off()

@@ -6,8 +6,17 @@ import type { Advertiser } from './advertiser.ts'
 import type { Gossip } from './gossip.ts'
 import type { Issuing } from './issuing.ts'
 import type { Member } from './membership.ts'
-import { nodeHeartbeat, nodeLeft, realmDocument, realmJoin, realmPresent, realmRenew } from './methods.ts'
+import {
+  nodeHeartbeat,
+  nodeLeft,
+  realmDocument,
+  realmJoin,
+  realmPresent,
+  realmRenew,
+  realmRevocations,
+} from './methods.ts'
 import type { Trust } from './trust.ts'
+import type { MeshView } from './view.ts'
 
 export const meshMethods = (parts: {
   issuing: Issuing
@@ -16,8 +25,9 @@ export const meshMethods = (parts: {
   accept: Accept
   advertiser: Advertiser
   gossip: Gossip
+  view: MeshView
 }): BoundMethod[] => {
-  const { issuing, trust, member, accept, advertiser, gossip } = parts
+  const { issuing, trust, member, accept, advertiser, gossip, view } = parts
   return [
     bind(realmJoin, async ({ token }, { peer }) => {
       const { certificate, chain } = await issuing.redeem(token, peer)
@@ -30,12 +40,21 @@ export const meshMethods = (parts: {
       if (realm !== id) throw new GodelError({ code: 'REALM_MISMATCH', expected: realm, actual: id })
       return { chain: [...chain] }
     }),
+    bind(realmRevocations, ({ realm, after }) => {
+      const { id } = member.realm()
+      if (realm !== id) throw new GodelError({ code: 'REALM_MISMATCH', expected: realm, actual: id })
+      return member.revocations.page(after)
+    }),
     bind(realmRenew, async (_, { peer }) => {
       const membership = trust.membershipOf(peer)
       if (!membership) throw new GodelError({ code: 'NOT_A_MEMBER', peer, reason: 'it has shown no certificate' })
       return { certificate: await issuing.renew(membership) }
     }),
-    bind(nodeHeartbeat, () => advertiser.sealed()),
+    bind(nodeHeartbeat, async (_, { peer }) => {
+      const held = view.record(peer)?.ad
+      const yours = held && { yours: { incarnation: held.incarnation, sequence: held.sequence } }
+      return { ...(await advertiser.sealed()), ...yours }
+    }),
     bind(nodeLeft, async ({ envelope }) => {
       // Passed on as well: the one who leaves may be gone before gossip has taken its word to everybody.
       if ((await accept.ad(envelope, 0)) === 'news') await gossip.publish('ad', envelope)

@@ -20,6 +20,8 @@ import type { MeshView } from './view.ts'
 export interface Sync {
   /** Makes the views of this node and an admitted peer the same; throws what a call can throw. Gives how many peers were new. */
   withPeer(peer: string): Promise<number>
+  /** Takes in the records that an admitted peer holds of some peers. */
+  pull(from: string, peers: readonly string[]): Promise<void>
   /** Hands the records of some peers to an admitted peer. */
   push(to: string, peers: readonly string[]): Promise<void>
   /** A peer has been admitted: the first few are synced with at once, or a little later where the peer has dialled. */
@@ -60,7 +62,7 @@ interface SyncDeps {
   random: () => number
 }
 /** One sync, as the side that asks. */
-const createExchange = (deps: SyncDeps, pages: Pages): Pick<Sync, 'withPeer' | 'push'> => {
+const createExchange = (deps: SyncDeps, pages: Pages): Pick<Sync, 'withPeer' | 'pull' | 'push'> => {
   const { net, view, clock, meter, limits, onHead } = deps
   const call = { timeoutMs: limits.syncTimeoutMs }
 
@@ -103,6 +105,7 @@ const createExchange = (deps: SyncDeps, pages: Pages): Pick<Sync, 'withPeer' | '
   }
 
   return {
+    pull,
     push,
     async withPeer(peer) {
       const startMs = clock.monotonicMs()

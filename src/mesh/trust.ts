@@ -9,10 +9,11 @@ import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Refusals } from '../base/refusals.ts'
 import type { Membership } from '../identity/certificate.ts'
+import { revokers } from '../identity/revocation.ts'
 import type { Direction, Net } from '../net/net.ts'
 import type { Certificates } from './certificates.ts'
 import type { Member } from './membership.ts'
-import { realmDocument, realmPresent, type Presented, type RealmHead } from './methods.ts'
+import { realmDocument, realmPresent, realmRevocations, type Presented, type RealmHead } from './methods.ts'
 
 export interface Trust {
   /** Dials and admits, unless that has been done. PEER_UNREACHABLE, NOT_A_MEMBER, CERTIFICATE_INVALID, CANCELLED. */
@@ -29,6 +30,8 @@ export interface Trust {
   extend(peer: string): void
   /** Expels those whose certificate does not hold any more. */
   sweep(): Promise<void>
+  /** Ends a peer's connections now; calls and streams that run end with them. `error` says why. */
+  expel(peer: string, error: unknown): void
   /** `outbound` where this node has shown its certificate first; the other side has admitted it by then. */
   onAdmitted(fn: (peer: string, direction: Direction) => void): () => void
   close(): void
@@ -41,7 +44,15 @@ interface TrustDeps {
   clock: Clock
   log: Log
   refusals: Refusals
-  limits: Pick<Limits, 'admissionTimeoutMs' | 'presentTimeoutMs' | 'syncTimeoutMs' | 'refusedCloseMs'>
+  limits: Pick<
+    Limits,
+    | 'admissionTimeoutMs'
+    | 'presentTimeoutMs'
+    | 'syncTimeoutMs'
+    | 'refusedCloseMs'
+    | 'revocationsPerIssuerMax'
+    | 'revocationsPerPage'
+  >
   addressesOf: (peer: string) => string[]
   ownAd: () => Promise<{ envelope: Uint8Array; ageMs: number }>
   /** An advertisement that came along, straight from its author. */
@@ -94,9 +105,32 @@ export const startTrust = (deps: TrustDeps): Trust => {
   /** A newer document may be what makes the other's certificate good, so it is asked for before judging. */
   const learnFrom = async (peer: string, theirs: RealmHead): Promise<void> => {
     const { id, document, headHash } = member.realm()
-    if (theirs.realm !== id || theirs.version < document.version || theirs.hash === headHash) return
-    const { chain } = await net.rpc.call(peer, realmDocument, { realm: id }, { timeoutMs: limits.syncTimeoutMs })
-    await member.learn(chain)
+    if (theirs.realm !== id) return
+    if (theirs.version >= document.version && theirs.hash !== headHash) {
+      const { chain } = await net.rpc.call(peer, realmDocument, { realm: id }, { timeoutMs: limits.syncTimeoutMs })
+      await member.learn(chain)
+    }
+    if (theirs.revocations !== undefined && theirs.revocations !== member.head().revocations) await hearFrom(peer)
+  }
+
+  /** All of the other's entries, since they are few; what is known already costs no more than their bytes. */
+  const hearFrom = async (peer: string): Promise<void> => {
+    let after: string | undefined
+    const entriesMax = revokers(member.realm().document).length * limits.revocationsPerIssuerMax
+    for (let pages = 0; pages <= entriesMax / limits.revocationsPerPage; pages++) {
+      const request = { realm: member.realm().id, ...(after !== undefined && { after }) }
+      const page = await net.rpc.call(peer, realmRevocations, request, { timeoutMs: limits.syncTimeoutMs })
+      await member.hear(page.entries)
+      if (!page.more || page.last === undefined || (after !== undefined && page.last <= after)) return
+      after = page.last
+    }
+  }
+
+  /** Puts a peer out at once, and says why. */
+  const expel = (peer: string, error: unknown): void => {
+    refusals.note('a member is one no longer', peer, error)
+    admitted.delete(peer)
+    net.expel(peer)
   }
 
   const judge = async (
@@ -124,6 +158,7 @@ export const startTrust = (deps: TrustDeps): Trust => {
 
   const admit = (peer: string, granted: Admitted, ad: Presented['ad'], direction: Direction): void => {
     if (!net.isConnected(peer)) return
+    certificates.mustHold(granted.certificate, peer)
     const isNew = !net.isAdmitted(peer)
     stopWaiting(peer)
     admitted.set(peer, granted)
@@ -175,6 +210,8 @@ export const startTrust = (deps: TrustDeps): Trust => {
   return {
     async connect(peer, signal) {
       if (peer === net.peer || net.isAdmitted(peer)) return
+      if (member.realm().revoked.has(peer))
+        throw new GodelError({ code: 'CERTIFICATE_INVALID', peer, reason: 'the peer has been revoked' })
       let running = underWay.get(peer)
       if (!running) {
         running = dialAndPresent(peer).finally(() => underWay.delete(peer))
@@ -213,12 +250,11 @@ export const startTrust = (deps: TrustDeps): Trust => {
         try {
           await certificates.verify(certificate, peer)
         } catch (error) {
-          refusals.note('a member is one no longer', peer, error)
-          admitted.delete(peer)
-          net.expel(peer)
+          expel(peer, error)
         }
       }
     },
+    expel,
     onAdmitted(fn) {
       listeners.add(fn)
       return () => void listeners.delete(fn)

@@ -4,12 +4,14 @@ import { reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { NodeKey } from '../identity/node-key.ts'
+import { issuersOf } from '../identity/realm-document.ts'
 import type { Net } from '../net/net.ts'
 import type { Advertiser } from './advertiser.ts'
 import type { Issuing } from './issuing.ts'
 import type { Member } from './membership.ts'
 import { realmRenew } from './methods.ts'
 import type { Trust } from './trust.ts'
+import type { View } from './view.ts'
 
 interface UpkeepDeps {
   net: Pick<Net, 'rpc'>
@@ -18,31 +20,56 @@ interface UpkeepDeps {
   issuing: Issuing
   trust: Trust
   advertiser: Advertiser
-  connect: (peer: string) => Promise<void>
+  view: Pick<View, 'get'>
+  connect: (peer: string, signal?: AbortSignal) => Promise<void>
   clock: Clock
   log: Log
-  limits: Pick<Limits, 'certificateCheckIntervalMs' | 'probeIntervalMs'>
+  limits: Pick<
+    Limits,
+    'certificateCheckIntervalMs' | 'probeIntervalMs' | 'renewTimeoutMs' | 'renewRetryMs' | 'renewWarnEveryMs'
+  >
 }
 
-export const startUpkeep = (deps: UpkeepDeps): { close(): void } => {
+export interface Upkeep {
+  /** Since when no issuer has given a new certificate though it was time, on the wall clock. */
+  failingSinceMs(): number | undefined
+  close(): void
+}
+
+export const startUpkeep = (deps: UpkeepDeps): Upkeep => {
   const { member, trust, advertiser, clock, log, limits } = deps
   const failed = (error: unknown) => log.warn('looking after certificates failed', { error: reasonOf(error) })
+  let failingSinceMs: number | undefined
+  let saidAtMs = Number.NEGATIVE_INFINITY
+
+  /** Said aloud now and then, and louder in the last tenth of the certificate's life. */
+  const sayFailing = (nowMs: number): void => {
+    failingSinceMs ??= nowMs
+    if (nowMs < saidAtMs + limits.renewWarnEveryMs) return
+    saidAtMs = nowMs
+    const { issuedAtMs, expiresAtMs, role } = member.membership()
+    const isLate = nowMs > expiresAtMs - (expiresAtMs - issuedAtMs) / 10
+    const issuers = issuersOf(member.realm(), role)
+    log[isLate ? 'error' : 'warn']('no issuer could be reached for a new certificate', { expiresAtMs, issuers })
+  }
 
   const renewal = every(
     clock,
-    () => limits.certificateCheckIntervalMs,
+    () => (failingSinceMs === undefined ? limits.certificateCheckIntervalMs : limits.renewRetryMs),
     async () => {
       const { issuedAtMs, expiresAtMs } = member.membership()
-      if (clock.wallMs() < (issuedAtMs + expiresAtMs) / 2) return
-      const next = await nextCertificate(deps)
-      if (next === undefined) return log.warn('no issuer could be reached for a new certificate', { expiresAtMs })
-      await member.renew(next)
+      const nowMs = clock.wallMs()
+      if (nowMs < (issuedAtMs + expiresAtMs) / 2) return
+      if (!(await renewed(deps))) return sayFailing(nowMs)
+      failingSinceMs = undefined
+      saidAtMs = Number.NEGATIVE_INFINITY
       await advertiser.publish()
     },
     failed,
   )
   const expiry = every(clock, () => limits.probeIntervalMs, trust.sweep, failed)
   return {
+    failingSinceMs: () => failingSinceMs,
     close() {
       renewal.stop()
       expiry.stop()
@@ -50,25 +77,38 @@ export const startUpkeep = (deps: UpkeepDeps): { close(): void } => {
   }
 }
 
-/** From this node itself where it is an issuer, or from the first issuer that answers. */
-const nextCertificate = async ({
-  net,
-  key,
-  member,
-  issuing,
-  connect,
-  log,
-}: UpkeepDeps): Promise<string | undefined> => {
+/** By this node itself where it is an issuer, or by the first issuer that gives one; those that are up are asked first. */
+const renewed = async (deps: UpkeepDeps): Promise<boolean> => {
+  const { net, key, member, issuing, connect, view, log, limits } = deps
   const membership = member.membership()
-  if (member.grants().includes(membership.role)) return issuing.renew(membership)
-  for (const { peer, roles } of member.realm().document.issuers) {
-    if (peer === key.peer || !roles.includes(membership.role)) continue
+  if (member.grants().includes(membership.role)) {
+    await member.renew(await issuing.renew(membership))
+    return true
+  }
+  const isUp = (peer: string) => view.get(peer)?.state === 'alive'
+  const issuers = issuersOf(member.realm(), membership.role).filter((peer) => peer !== key.peer)
+  for (const peer of issuers.toSorted((a, b) => Number(isUp(b)) - Number(isUp(a)))) {
     try {
-      await connect(peer)
-      return (await net.rpc.call(peer, realmRenew, {})).certificate
+      await within(deps, (signal) => connect(peer, signal))
+      const { certificate } = await net.rpc.call(peer, realmRenew, {}, { timeoutMs: limits.renewTimeoutMs })
+      await member.renew(certificate)
+      return true
     } catch (error) {
       log.debug('an issuer did not renew', { peer, error: reasonOf(error) })
     }
   }
-  return undefined
+  return false
+}
+
+const within = async (
+  { clock, limits }: Pick<UpkeepDeps, 'clock' | 'limits'>,
+  work: (signal: AbortSignal) => Promise<void>,
+): Promise<void> => {
+  const abort = new AbortController()
+  const timer = clock.after(limits.renewTimeoutMs, () => abort.abort())
+  try {
+    await work(abort.signal)
+  } finally {
+    timer.cancel()
+  }
 }

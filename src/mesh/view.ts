@@ -69,6 +69,8 @@ export interface MeshView extends View {
   accuse(subject: string, incarnation: number, accusation: Accusation): MergeOutcome
   /** Takes out what is known of a peer, without a tombstone; listeners hear of one that was up that it is down. */
   forget(peer: string): void
+  /** What a peer says of others counts no more. */
+  disown(peer: string): void
   record(peer: string): PeerRecord | undefined
   stateOf(peer: string): PeerState | undefined
   /** The records that are handed on: whatever has not expired, the own included. */
@@ -282,6 +284,13 @@ export const createView = (
       return 'news'
     },
     forget,
+    disown(peer) {
+      for (const { record } of [...held.rare()]) {
+        const accusations = record.accusations.filter(({ accuser }) => accuser !== peer)
+        if (accusations.length === record.accusations.length) continue
+        put({ ...record, accusations, accusedAtMs: accusations.length === 0 ? undefined : record.accusedAtMs })
+      }
+    },
     record: (peer) => held.get(peer)?.record,
     stateOf: (peer) => held.get(peer)?.state,
     accused: () => [...held.rare()].map(({ record }) => record).filter(({ accusations }) => accusations.length > 0),

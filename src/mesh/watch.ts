@@ -31,6 +31,8 @@ interface WatchDeps {
   accuse: (subject: string, incarnation: number) => Promise<void>
   /** A peer has answered against which something stands: it is to hear of that. */
   onAnswered: (peer: string) => void
+  /** What a peer holds of this node, as its answer says. */
+  onShown: (peer: string, held: { incarnation: number; sequence: number }) => void
   clock: Clock
   log: Log
   meter: Meter
@@ -132,18 +134,20 @@ const ask = async (
     net,
     accept,
     connect,
+    onShown,
     clock,
     log,
     limits,
-  }: Pick<WatchDeps, 'net' | 'accept' | 'connect' | 'clock' | 'log' | 'limits'>,
+  }: Pick<WatchDeps, 'net' | 'accept' | 'connect' | 'onShown' | 'clock' | 'log' | 'limits'>,
   peer: string,
 ): Promise<boolean> => {
   const deadline = new AbortController()
   const timer = clock.after(limits.probeTimeoutMs, () => deadline.abort())
   try {
     await connect(peer, deadline.signal)
-    const { envelope, ageMs } = await net.rpc.call(peer, nodeHeartbeat, {}, { timeoutMs: limits.probeTimeoutMs })
-    await accept.ad(envelope, ageMs, peer)
+    const answer = await net.rpc.call(peer, nodeHeartbeat, {}, { timeoutMs: limits.probeTimeoutMs })
+    if (answer.yours) onShown(peer, answer.yours)
+    await accept.ad(answer.envelope, answer.ageMs, peer)
     return true
   } catch (error) {
     log.debug('a probe brought no advertisement', { peer, error: reasonOf(error) })

@@ -30,6 +30,8 @@ import { limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import { toProblem, type Problem } from '../base/problem.ts'
 import { loadOrCreateKey } from '../identity/node-key.ts'
+import { issuersOf } from '../identity/realm-document.ts'
+import { createRootKeys } from '../identity/root-keys.ts'
 import { loadOrCreateSecret } from '../identity/secret-file.ts'
 import { startMesh, type Mesh } from '../mesh/mesh.ts'
 import { startNet, type Net } from '../net/net.ts'
@@ -99,7 +101,7 @@ export const startNode = async (options: NodeOptions): Promise<RunningNode> => {
 
 /** A token for the next host; a node that is no issuer has none. */
 const invitation = async (mesh: Mesh, clock: Clock) => {
-  if (!mesh.realm().document.issuers.some((issuer) => issuer.peer === mesh.view.self().peer)) return undefined
+  if (!issuersOf(mesh.realm(), 'member').includes(mesh.view.self().peer)) return undefined
   const expiresAtMs = clock.wallMs() + limits.tokenTtlMs
   return { token: await mesh.invite({ uses: 1, ttlMs: limits.tokenTtlMs, role: 'member' }), expiresAtMs }
 }
@@ -145,10 +147,16 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
   const capacity = () =>
     stage.now === 'ok' ? admission.capacity() : { ...admission.capacity(), status: 'draining' as const }
   const mesh = await startMesh(
-    { net, key, store, clock, log, meter, limits, capacity, traits, rootKey: () => loadOrCreateKey(paths.rootKey) },
+    {
+      ...{ net, key, store, clock, log, meter, limits, capacity, traits },
+      rootKey: () => loadOrCreateKey(paths.rootKey),
+      roots: createRootKeys(paths.rootKey),
+      onFailed: failure.resolve,
+    },
     { realm: options.realm, join: options.join, bootstrap: options.bootstrap },
   )
   told.mesh = mesh
+  mesh.onRevoked(admission.forget)
   stack.defer(() => mesh.close())
 
   const rooms = await startRooms({ dataDir, net, mesh, store, clock, log, traits, isolation, admission }, stack)

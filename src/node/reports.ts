@@ -105,7 +105,8 @@ const realmReport = (mesh: Mesh): RealmReport => {
     issuedAtMs: document.issuedAtMs,
     role,
     certificateExpiresAtMs: expiresAtMs,
-    issuers: document.issuers,
+    issuers: document.issuers.flatMap(({ peer, roles, untilMs }) => (untilMs === undefined ? [{ peer, roles }] : [])),
+    notes: mesh.notes(),
     roots: document.roots,
   }
 }

@@ -14,6 +14,7 @@ import { Kind } from '../../src/net/frame.ts'
 import type { BoundMethod } from '../../src/net/method.ts'
 import type { Net } from '../../src/net/net.ts'
 import { sealGrant } from '../../src/ownership/records.ts'
+import { signRevocation } from '../../src/identity/revocation.ts'
 import { forgeries } from '../support/forgeries.ts'
 import { garbageFor, nearly, pack } from '../support/garbage.ts'
 import {
@@ -111,6 +112,7 @@ const requests = async (): Promise<Record<string, unknown>> => {
     'realm.join': { token: usedUp },
     'realm.present': { ...credentials, ad: { envelope, ageMs: 5 } },
     'realm.document': { realm: credentials.head.realm },
+    'realm.revocations': { realm: credentials.head.realm, after: 'nobody/nothing' },
     'realm.renew': {},
     'view.sync': {},
     'view.digests': { buckets: [0, 1, 63], after: net.peer },
@@ -204,7 +206,7 @@ describe('a stranger that calls every method with garbage', () => {
       (outcome, method) => {
         if (method.access === 'member')
           expect([{ end: 'error', code: 'NOT_A_MEMBER' }, { end: 'closed' }]).toContainEqual(outcome)
-        else if (method.name !== 'realm.document') expect(outcome.end).not.toBe('answer')
+        else if (!['realm.document', 'realm.revocations'].includes(method.name)) expect(outcome.end).not.toBe('answer')
         if (outcome.end === 'error') typed(outcome)
       },
       60,
@@ -281,6 +283,18 @@ describe('a member that gossips what is not true', () => {
       all.map((forgery) => encode(forgery)),
       all.length - 1,
     ) // the one that is too large never gets that far
+  })
+
+  test('puts nobody out: its revocations, and documents that it says there are, are refused', async () => {
+    const { realm } = credentials.head
+    const entry = { realm, peer: siege.honest.net.peer, version: 1, revoked: true, sinceMs: 0 }
+    const own = await signRevocation(member.key, entry)
+    const other = await signRevocation(siege.founder, { ...entry, realm: 'f'.repeat(64) })
+    const words = [own, other, `${own.slice(0, -40)}A${own.slice(-39)}`, 'nonsense'].map((jws) =>
+      encode({ kind: 'revocation', envelope: Buffer.from(jws) }),
+    )
+    const head = { realm, version: 200, hash: 'f'.repeat(64) }
+    await gossip([...words, encode({ kind: 'head', envelope: encode(head) })], words.length + 1)
   })
 
   test('has forgeries refused that it hands over by view sync too', async () => {

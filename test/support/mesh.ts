@@ -6,7 +6,10 @@ import { limits as defaults, type Limits } from '../../src/base/limits.ts'
 import { silentLog, type Log } from '../../src/base/log.ts'
 import { silentMeter } from '../../src/base/meter.ts'
 import { createNodeKey, type NodeKey } from '../../src/identity/node-key.ts'
+import { rootName } from '../../src/identity/realm-document.ts'
+import type { RootKeys } from '../../src/identity/root-keys.ts'
 import { startMesh, type Mesh } from '../../src/mesh/mesh.ts'
+import type { BoundMethod } from '../../src/net/method.ts'
 import { startNet, type Net } from '../../src/net/net.ts'
 import { createRealClock } from '../../src/node/real-clock.ts'
 import { openMemoryStore } from '../../src/store/memory.ts'
@@ -36,6 +39,9 @@ export interface MeshNodeOptions {
   name: string
   key?: NodeKey
   rootKey?: NodeKey
+  /** The root keys that it holds; in memory, and of `rootKey` alone, unless told. */
+  roots?: RootKeys
+  onFailed?: (error: GodelError) => void
   store?: Store
   realm?: string | undefined
   join?: string
@@ -82,6 +88,8 @@ export const startMeshNode = async (options: MeshNodeOptions): Promise<MeshNode>
         capacity: () => ({ ...capacity }),
         traits: traitsOf(name, options.traits),
         rootKey: () => Promise.resolve(rootKey),
+        roots: options.roots ?? rootsInMemory(rootKey),
+        ...(options.onFailed && { onFailed: options.onFailed }),
       },
       { realm: options.realm, join: options.join, bootstrap: options.bootstrap ?? [] },
     )
@@ -108,6 +116,20 @@ export const startMeshNode = async (options: MeshNodeOptions): Promise<MeshNode>
     async leave() {
       await mesh.leave()
       await kill()
+    },
+  }
+}
+
+/** Root keys as createRootKeys keeps them, without files. */
+const rootsInMemory = (first: NodeKey): RootKeys => {
+  let present = first
+  let next: NodeKey | undefined
+  return {
+    held: async (roots) => [present, next].find((key) => key !== undefined && roots.includes(rootName(key))),
+    prepare: async () => (next ??= createNodeKey()),
+    async adopt() {
+      if (next) present = next
+      next = undefined
     },
   }
 }
@@ -139,6 +161,10 @@ const dozable = (net: Net): { net: Net; sleep(): void; wake(): void } => {
   let awake = Promise.withResolvers<void>()
   let asleep = false
   awake.resolve()
+  const waiting =
+    (handle: BoundMethod['handle']): BoundMethod['handle'] =>
+    (request, context) =>
+      awake.promise.then(() => handle(request, context))
   const rpc: Net['rpc'] = {
     ...net.rpc,
     call: (...call) => awake.promise.then(() => net.rpc.call(...call)),
@@ -146,7 +172,8 @@ const dozable = (net: Net): { net: Net; sleep(): void; wake(): void } => {
       net.rpc.register(
         methods.map(({ method, handle }) => ({
           method,
-          handle: (request, context) => awake.promise.then(() => handle(request, context)),
+          // A stream is begun at once even so; a promise of one is none.
+          handle: method.kind === 'stream' ? handle : waiting(handle),
         })),
       ),
   }

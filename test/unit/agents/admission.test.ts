@@ -149,3 +149,18 @@ describe('what a node cannot do it refuses, whatever its advertisement says', ()
     expect(admission.reserve(spec(), 1, SELF).from).toBe(SELF)
   })
 })
+
+test('a peer that is put out holds no reservation from then on, and others keep theirs', () => {
+  const { admission, changes } = admissionOf(3)
+  const [theirs, another] = [spec(), spec()]
+  const held = admission.reserve(theirs, 1, CALLER)
+  admission.reserve(another, 1, SELF)
+  const before = changes()
+  admission.forget(CALLER)
+  expect([admission.isReserved(theirs.id), admission.isReserved(another.id)]).toEqual([false, true])
+  expect(admission.capacity().running).toBe(1)
+  expect(changes()).toBe(before + 1)
+  expect(() => admission.take(held.id, CALLER, theirs.id)).toThrow(
+    expect.objectContaining({ code: 'RESERVATION_EXPIRED' }),
+  )
+})

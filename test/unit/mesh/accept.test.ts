@@ -42,6 +42,8 @@ const start = () => {
   const own = recordOf(self.peer, { incarnation: 3, sequence: 4 }, { issuedAtMs: clock.monotonicMs() })
   view.setSelf(own, () => own.ad)
   const heardOfSelf: number[] = []
+  const doubles: number[] = []
+  const news = { revocation: async () => 'stale' as const, head: async () => 'stale' as const }
   let opened = 0
   const net = {
     peer: self.peer,
@@ -59,9 +61,10 @@ const start = () => {
     limits,
     onSelfHeard: (incarnation) => heardOfSelf.push(incarnation),
     onMembership() {},
+    onDouble: (record) => doubles.push(record.ad.incarnation),
   })
   const refusals = createRefusals({ log: silentLog, meter: silentMeter, limits }, { metric: 'refusals' })
-  return { clock, view, accept, refusals, heardOfSelf, opened: () => opened }
+  return { clock, view, accept, news, refusals, heardOfSelf, doubles, opened: () => opened }
 }
 
 const adBy = (key: typeof author, change: Partial<Advertisement> = {}) => adOf(key.peer, realm.id, certificate, change)
@@ -166,15 +169,15 @@ describe('what does not', () => {
 })
 
 describe('a word about this node', () => {
-  test('an older one is nothing; one that it has not said is answered', async () => {
-    const { accept, heardOfSelf, view } = start()
+  test('an older one is nothing; one that it has never said is a double’s', async () => {
+    const { accept, heardOfSelf, doubles, view } = start()
     const mine = await certify(founder, realm, self.peer)
     const say = async (change: Partial<Advertisement>) =>
       accept.ad(await sealAd(self, adOf(self.peer, realm.id, mine, change)), 0)
     expect(await say({ incarnation: 3, sequence: 2 })).toBe('self')
-    expect(heardOfSelf).toEqual([])
+    expect(doubles).toEqual([])
     await say({ incarnation: 8 })
-    expect(heardOfSelf).toEqual([8])
+    expect([heardOfSelf, doubles]).toEqual([[], [8]])
     expect(view.self().ad).toMatchObject({ incarnation: 3, sequence: 4 })
   })
 
@@ -214,7 +217,7 @@ describe('garbage', () => {
     await fc.assert(
       fc.asyncProperty(
         fc.uint8Array({ maxLength: 4_000 }),
-        fc.constantFrom('ad', 'accusation', 'other'),
+        fc.constantFrom('ad', 'accusation', 'head', 'other'),
         async (bytes, kind) => {
           expect(await judgeMessage(deps, bytes, other.peer)).toBe('reject')
           expect(await judgeMessage(deps, encode({ kind, envelope: bytes }), other.peer)).toBe('reject')

@@ -80,6 +80,7 @@ const startNode = async (name: string, change: Partial<Limits> = {}): Promise<No
     limits,
     onSelfHeard() {},
     onMembership() {},
+    onDouble() {},
   })
   const head = { realm: realm.id, version: 1, hash: realm.headHash }
   const sync = startSync({

@@ -34,6 +34,17 @@ describe('the view', () => {
     ])
   })
 
+  test('what a peer said of others counts no more once it is disowned, and what the others said stands', () => {
+    const { view, heard, now } = viewWith()
+    for (const peer of [a, b]) view.merge(heard(peer))
+    view.accuse(a, 1, accusationBy(c, now()))
+    view.accuse(b, 1, accusationBy(c, now()))
+    view.accuse(b, 1, accusationBy(a, now()))
+    view.disown(c)
+    expect([view.get(a)?.state, view.get(b)?.state]).toEqual(['alive', 'suspect'])
+    expect(view.get(b)?.verdict?.accusers).toEqual([a])
+  })
+
   test('an advertisement that is not renewed goes out of use when its life is over', async () => {
     const { view, changes, heard, clock } = viewWith()
     view.merge(heard(a, { ttlMs: 10_000 }))

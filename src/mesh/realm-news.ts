@@ -1,0 +1,60 @@
+/** News of the realm itself as gossip brings them: entries about who is out, and heads of documents, which are fetched. */
+import type { Clock } from '../base/clock.ts'
+import { GodelError } from '../base/errors.ts'
+import type { Limits } from '../base/limits.ts'
+import { revokers, readRevocation } from '../identity/revocation.ts'
+import type { RealmNews } from './gossip.ts'
+import type { Member } from './membership.ts'
+import type { RealmHead } from './methods.ts'
+
+export const createRealmNews = (deps: {
+  member: Member
+  clock: Clock
+  limits: Pick<Limits, 'headPatienceMs' | 'connectionsMax'>
+  /** Fetches what a peer's head says that it has and this node has not. */
+  learnFrom: (peer: string, head: RealmHead) => Promise<void>
+}): RealmNews => {
+  const { member, clock, limits, learnFrom } = deps
+  const underWay = new Map<string, Promise<void>>()
+  const emptyUntilMs = new Map<string, number>()
+
+  /** A peer whose heads had nothing behind them is not asked for a while: a chain is long to fetch and to check. */
+  const wasEmpty = (peer: string): void => {
+    emptyUntilMs.delete(peer)
+    emptyUntilMs.set(peer, clock.monotonicMs() + limits.headPatienceMs)
+    if (emptyUntilMs.size > limits.connectionsMax) emptyUntilMs.delete(emptyUntilMs.keys().next().value!)
+  }
+
+  /** One fetch from a peer at a time, whatever it says meanwhile. */
+  const fetchOnce = (peer: string, head: RealmHead): Promise<void> => {
+    let running = underWay.get(peer)
+    if (!running) {
+      running = learnFrom(peer, head).finally(() => underWay.delete(peer))
+      underWay.set(peer, running)
+    }
+    return running
+  }
+
+  return {
+    async revocation(jws) {
+      const { id, document } = member.realm()
+      const { issuer, peer, hash } = await readRevocation(jws, id, revokers(document))
+      if (member.revocations.of(issuer, peer)?.hash === hash) return 'known'
+      return (await member.hear([jws])) > 0 ? 'news' : 'stale'
+    },
+    async head(head, from) {
+      if (head.realm !== member.realm().id)
+        throw new GodelError({ code: 'REALM_MISMATCH', expected: member.realm().id, actual: head.realm })
+      if (head.hash === member.realm().headHash) return 'known'
+      if (head.version < member.realm().document.version) return 'stale'
+      if (clock.monotonicMs() < (emptyUntilMs.get(from) ?? 0)) return 'stale'
+      const before = member.realm().headHash
+      try {
+        await fetchOnce(from, head)
+      } finally {
+        if (member.realm().headHash === before) wasEmpty(from)
+      }
+      return head.hash === member.realm().headHash ? 'news' : 'stale'
+    },
+  }
+}
