@@ -12,7 +12,8 @@ import { untilEqual, viewerIn, viewerOf } from './views.ts'
 const equalMs = 30_000
 const joinMs = 120_000
 /** All nodes of a process share one core: more at once would measure how long they wait for it. */
-const startedAtOnce = 10
+const startedAtOnce = 5
+const patience = { joinTimeoutMs: 300_000, dialTimeoutMs: 60_000, presentTimeoutMs: 30_000, admissionTimeoutMs: 40_000 }
 
 const inBatches = async <T>(count: number, make: () => Promise<T>): Promise<T[]> => {
   const made: T[] = []
@@ -31,7 +32,8 @@ const inProcess = async ({ quick, random, say }: ProofOptions): Promise<Figure[]
   const third = Math.floor(size / 3)
   let living: MeshNode[] = []
   let made = 0
-  const next = (more: { join?: string; realm?: string }) => startMeshNode({ name: `n${made++}`, ...more })
+  const next = (more: { join?: string; realm?: string }) =>
+    startMeshNode({ name: `n${made++}`, limits: patience, ...more })
   const stop = (nodes: readonly MeshNode[]) =>
     Promise.all(nodes.map((node) => (random() < 0.5 ? node.kill() : node.leave())))
   const joined: number[] = []
@@ -40,6 +42,7 @@ const inProcess = async ({ quick, random, say }: ProofOptions): Promise<Figure[]
     living.push(await next({ realm: 'lab' }))
     const token = await living[0]!.mesh.invite({ uses: size + rounds * third, ttlMs: 3_600_000, role: 'member' })
     living.push(...(await inBatches(size - 1, () => next({ join: token }))))
+    say(`${size} in-process nodes have joined`)
     joined.push(await untilEqual('after joining', living.map(viewerIn), joinMs))
     for (let round = 0; round < rounds; round++) {
       const going = sample(living.slice(1), third, random)
