@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { format, resolveConfig } from 'prettier'
 import { broken, type Proof } from './proof.ts'
 import { randomFrom } from './random.ts'
 import { sectionOf, withSection } from './report.ts'
@@ -31,6 +32,11 @@ const list = async (): Promise<void> => {
   for (const name of names) process.stdout.write(`  ${name.padEnd(10)} ${(await proofOf(name)).claim}\n`)
 }
 
+const keep = async (name: string, section: string): Promise<void> => {
+  const text = withSection(readFileSync(kept, 'utf8'), name, section)
+  writeFileSync(kept, await format(text, { ...(await resolveConfig(kept)), filepath: kept }))
+}
+
 const run = async (name: string, quick: boolean, seed: number, dry: boolean): Promise<void> => {
   const proof = await proofOf(name)
   const say = (line: string) => void process.stderr.write(`${line}\n`)
@@ -47,7 +53,7 @@ const run = async (name: string, quick: boolean, seed: number, dry: boolean): Pr
     busy: 1 - (after.idle - before.idle) / (after.all - before.all),
   })
   process.stdout.write(`${section}\n`)
-  if (!quick && !dry) writeFileSync(kept, withSection(readFileSync(kept, 'utf8'), name, section))
+  if (!quick && !dry) await keep(name, section)
   if (outcome.figures.length === 0 || broken(outcome).length > 0) process.exitCode = 1
 }
 
