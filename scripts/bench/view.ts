@@ -127,10 +127,16 @@ const ticks = async (words: readonly Words[]): Promise<BenchRow[]> => {
   const watch = startWatch({
     ...parts,
     net: { peer: own.peer, rpc },
-    accept: { ad: fail, accusation: fail, record: fail },
+    accept: { ad: fail },
+    probe: () => Promise.resolve({ answered: false, evidence: 'no-answer' }),
+    partners: () => [],
     accuse: () => Promise.resolve(),
+    settings: () => ({
+      healthCheckIntervalMs: limits.probeIntervalMs,
+      failureThreshold: limits.failureThreshold,
+      recoveryTimeMs: limits.recoveryTimeMs,
+    }),
     onAnswered() {},
-    onShown() {},
   })
   const liveness = () => clock.pass(limits.livenessTickMs)
   const rows = [

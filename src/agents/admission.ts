@@ -3,10 +3,12 @@
  * real state and in one step, and what it has promised counts as taken. A reservation is a lease: it lapses by itself.
  */
 import type { Capacity, NodeTraits } from '../base/advertisement.ts'
-import type { AgentSpec } from '../base/agent.ts'
+import type { Agent, AgentSpec } from '../base/agent.ts'
 import type { Clock } from '../base/clock.ts'
 import { GodelError } from '../base/errors.ts'
 import { mintId } from '../base/ids.ts'
+import type { Level } from '../base/need.ts'
+import type { GuestStanding } from '../base/standing.ts'
 import type { Limits } from '../base/limits.ts'
 import { createCandidates, type Candidates } from '../routing/candidates.ts'
 import { explainRoute } from '../routing/route.ts'
@@ -15,6 +17,8 @@ import { needOf } from './need-of.ts'
 export interface Reservation {
   readonly id: string
   readonly agent: string
+  /** The realm of the agent. */
+  readonly realm: string
   readonly epoch: number
   /** The node that asked, which alone may use it. */
   readonly from: string
@@ -25,15 +29,16 @@ export interface Admission {
   capacity(): Capacity
   /**
    * Holds a slot for `limits.reservationMs`. Asking again for the same agent and epoch gives the same reservation, renewed.
-   * AT_CAPACITY, UNFIT, QUEUE_FULL.
+   * For a guest the node must be shareable (pins aside), and its grant and the shared part of the slots must have room.
+   * AT_CAPACITY, DRAINING, UNFIT, QUEUE_FULL, QUOTA_EXCEEDED.
    */
-  reserve(spec: AgentSpec, epoch: number, from: string): Reservation
+  reserve(spec: AgentSpec, epoch: number, from: string, guest?: GuestStanding): Reservation
   /** Keeps a reservation from lapsing while its files arrive. RESERVATION_EXPIRED. */
   renew(reservation: string, from: string): Reservation
   /** Turns a reservation into the taken slot of its agent. RESERVATION_EXPIRED when it lapsed, or is another's or for another. */
   take(reservation: string, from: string, agent: string): Reservation
   /** Counts an agent that is there already, as after a restart; may exceed the capacity. */
-  occupy(agent: string): void
+  occupy(agent: Pick<Agent, 'id' | 'realm' | 'owner'>): void
   /** Gives a reservation of `from` back, if it is still held. */
   cancel(reservation: string, from: string): void
   /** Gives back every reservation of a peer that may not use them any more. */
@@ -45,19 +50,26 @@ export interface Admission {
 
 /**
  * Why this node cannot take an agent, slots aside, in the words of routing; nothing when it can. The rules are routing's own,
- * held against what this node is instead of what it advertised.
+ * held against what this node is instead of what it advertised; to guests it shows no labels, so it has none for them.
  */
-const fitness = (peer: string, traits: NodeTraits): ((spec: AgentSpec, from: string) => string[]) => {
-  const ad = { ...traits, status: 'available' as const, currentLoad: 0, running: 0, maxConcurrent: 1 }
-  const row = { peer, level: 'realm' as const, state: 'alive' as const, trusted: true, ad, issuedAtMs: 0 }
-  const [asSelf, asTarget] = [true, false].map((self) => {
+const fitness = (peer: string, traits: NodeTraits) => {
+  const rowFor = (level: Level, self: boolean): Candidates => {
+    const labels = level === 'realm' ? traits.labels : {}
+    const ad = { ...traits, labels, status: 'available' as const, currentLoad: 0, running: 0, maxConcurrent: 1 }
     const candidates = createCandidates()
-    candidates.upsert({ ...row, self })
+    candidates.upsert({ peer, level, state: 'alive', trusted: true, self, ad, issuedAtMs: 0 })
     return candidates
-  }) as [Candidates, Candidates]
+  }
+  const asSelf = rowFor('realm', true)
+  const asTarget = {
+    member: rowFor('realm', false),
+    pin: rowFor('unregistered', false),
+    realm: rowFor('cross-realm', false),
+  }
   const policy = { strategy: 'least-loaded' as const, offloadThreshold: 1 }
-  return (spec, from) => {
-    const { considered } = explainRoute(needOf(spec), from === peer ? asSelf : asTarget, policy, 0)
+  return (spec: AgentSpec, from: string, guest: GuestStanding | undefined): string[] => {
+    const row = from === peer ? asSelf : asTarget[guest?.by ?? 'member']
+    const { considered } = explainRoute(needOf(spec), row, policy, 0)
     return considered.flatMap((entry) => entry.rejected ?? [])
   }
 }
@@ -67,15 +79,25 @@ interface AdmissionDeps {
   limits: Limits
   peer: string
   traits: NodeTraits
+  /** The id of this node's realm: agents of others are guests here. Undefined while it is not known. */
+  realm?: () => string | undefined
+  /** The operator lets this node take nothing new. */
+  draining?: () => boolean
   /** Told after every change of what `capacity` says. */
   onChange: () => void
 }
 
+/** Whose agent holds a slot. */
+interface Holder {
+  readonly realm: string
+  readonly owner: string
+}
+
 /** A fresh table of `slots` slots. */
 export const createAdmission = (deps: AdmissionDeps, options: { slots: number }): Admission => {
-  const { clock, limits, peer, traits, onChange } = deps
+  const { clock, limits, peer, traits, onChange, realm = () => undefined, draining = () => false } = deps
   const unfit = fitness(peer, traits)
-  const taken = new Set<string>()
+  const taken = new Map<string, Holder>()
   const reserved = new Map<string, { reservation: Reservation; lapse: { cancel(): void } }>()
 
   const used = () => taken.size + reserved.size
@@ -100,22 +122,49 @@ export const createAdmission = (deps: AdmissionDeps, options: { slots: number })
   const full = () =>
     new GodelError({ code: 'AT_CAPACITY', node: traits.name, running: used(), capacity: options.slots })
 
+  const guests = (): Holder[] => {
+    const held = [...reserved.values()].map(({ reservation }) => ({
+      realm: reservation.realm,
+      owner: reservation.from,
+    }))
+    return [...taken.values(), ...held].filter(({ realm: of, owner }) => of !== realm() && owner !== peer)
+  }
+
+  /** What the grant of the caller, and the part of the slots that is shared with other realms, leave room for. QUOTA_EXCEEDED. */
+  const checkQuota = (from: string, { by, realm: of, agentsPerNode }: GuestStanding): void => {
+    const now = guests()
+    const same = now.filter(({ realm: other, owner }) => (by === 'pin' ? owner === from : other === of)).length
+    const whose = by === 'pin' ? `node ${from}` : `realm ${of}`
+    if (same >= agentsPerNode)
+      throw new GodelError({
+        code: 'QUOTA_EXCEEDED',
+        what: `agents of ${whose} on ${traits.name}`,
+        limit: agentsPerNode,
+      })
+    const shared = Math.floor(options.slots * traits.shareFraction)
+    if (by === 'realm' && now.length >= shared)
+      throw new GodelError({ code: 'QUOTA_EXCEEDED', what: `agents of other realms on ${traits.name}`, limit: shared })
+  }
+
   return {
     capacity: () => ({
-      status: used() >= options.slots ? 'busy' : 'available',
+      status: draining() ? 'draining' : used() >= options.slots ? 'busy' : 'available',
       currentLoad: options.slots === 0 ? 1 : Math.min(1, used() / options.slots),
       running: used(),
       maxConcurrent: options.slots,
     }),
-    reserve(spec, epoch, from) {
-      const reasons = unfit(spec, from)
+    reserve(spec, epoch, from, guest) {
+      const reasons = unfit(spec, from, guest)
       if (reasons.length > 0) throw new GodelError({ code: 'UNFIT', node: traits.name, reasons })
       const known = reserved.get(spec.id)?.reservation
+      // What was promised before is kept.
+      if (!known && draining()) throw new GodelError({ code: 'DRAINING', node: traits.name })
       if (known && known.from === from && known.epoch === epoch) return hold(known)
+      if (known?.from !== from && guest) checkQuota(from, guest)
       if (!known && used() >= options.slots) throw full()
       if (!known && reserved.size >= limits.reservationsMax)
         throw new GodelError({ code: 'QUEUE_FULL', what: 'the table of reservations', limit: limits.reservationsMax })
-      const reservation = hold({ id: mintId('rs', clock.wallMs()), agent: spec.id, epoch, from })
+      const reservation = hold({ id: mintId('rs', clock.wallMs()), agent: spec.id, realm: spec.realm, epoch, from })
       onChange()
       return reservation
     },
@@ -124,11 +173,11 @@ export const createAdmission = (deps: AdmissionDeps, options: { slots: number })
       const reservation = find(id, from)
       if (reservation.agent !== agent) throw new GodelError({ code: 'RESERVATION_EXPIRED', reservation: id })
       drop(agent)
-      taken.add(agent)
+      taken.set(agent, { realm: reservation.realm, owner: from })
       return reservation
     },
-    occupy(agent) {
-      taken.add(agent)
+    occupy({ id, realm: of, owner }) {
+      taken.set(id, { realm: of, owner })
       onChange()
     },
     cancel(id, from) {

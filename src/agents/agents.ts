@@ -5,7 +5,7 @@
  * placement.ts   spawn from the caller's side: route, reserve, start, next candidate; lost answers in settle.ts; need-of.ts
  * decisions.ts   the record of every placement
  * directory.ts   finding and listing agents across the realm
- * serving.ts     what this node does for its peers; methods.ts has the rows
+ * serving.ts     what this node does for its peers; methods.ts has the rows, rights.ts says who may do what with an agent
  * admission.ts   the truth about this node's slots
  * host.ts        the agents of this node: durable, the same after a restart; host-store.ts execs.ts
  * exec.ts        one command with its streams: exec-command.ts exec-input.ts exec-output.ts pipes.ts descriptors.ts interrupt.ts
@@ -20,6 +20,7 @@ import { mintId } from '../base/ids.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Decision } from '../base/need.ts'
+import type { GuestView } from '../mesh/guest-view.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Net } from '../net/net.ts'
 import type { BoundMethod } from '../net/method.ts'
@@ -31,21 +32,22 @@ import { createDirectory, type AgentFilter, type Unanswered } from './directory.
 import type { Host } from './host.ts'
 import { agentExec, agentKill, WORKSPACE_BULK } from './methods.ts'
 import { createPlacement } from './placement.ts'
+import { mustAct, type AgentAction, type Subject } from './rights.ts'
 import { agentMethods, serveWorkspaces } from './serving.ts'
 import type { Uploads } from './uploads.ts'
 
 export interface Agents {
-  /** See placement.ts. */
+  /** See placement.ts. FORBIDDEN where this node is an observer. */
   spawn(request: SpawnRequest, signal?: AbortSignal): Promise<Agent>
   /** Every agent of the realm that fits the filter, and the nodes that did not answer. */
   list(filter: AgentFilter): Promise<{ agents: Agent[]; unanswered: Unanswered[] }>
   /** AGENT_NOT_FOUND. */
   get(agent: string): Promise<Agent>
-  /** Ends an agent wherever it is. AGENT_NOT_FOUND, AGENT_LOST. */
+  /** Ends an agent wherever it is. AGENT_NOT_FOUND, AGENT_LOST, FORBIDDEN. */
   kill(agent: string, options: { purge: boolean }): Promise<Agent>
   /**
    * Runs a command in an agent wherever it is. Reading slowly slows the command; aborting or leaving ends it.
-   * AGENT_NOT_FOUND, AGENT_NOT_RUNNING, AGENT_LOST, EXEC_FAILED, QUEUE_FULL, STREAM_LOST.
+   * AGENT_NOT_FOUND, AGENT_NOT_RUNNING, AGENT_LOST, FORBIDDEN, EXEC_FAILED, QUEUE_FULL, STREAM_LOST.
    */
   exec(
     agent: string,
@@ -62,6 +64,7 @@ export interface Agents {
 interface AgentsDeps {
   net: Net
   mesh: Mesh
+  guests: GuestView
   ownership: Ownership
   candidates: Candidates
   host: Host
@@ -74,10 +77,10 @@ interface AgentsDeps {
 
 /** Puts the room together around a host that is open already. */
 export const createAgents = (deps: AgentsDeps): Agents => {
-  const { net, mesh, ownership, candidates, host, admission, uploads, clock, log, limits } = deps
+  const { net, mesh, guests, ownership, candidates, host, admission, uploads, clock, log, limits } = deps
   const { peer } = net
   const { view, rpc } = mesh
-  const directory = createDirectory({ rpc, view, ownership, clock, limits })
+  const directory = createDirectory({ rpc, view, guests, ownership, clock, limits })
   const decisions = createDecisions({ kept: limits.decisionsKept })
 
   const sendFiles = async (
@@ -97,6 +100,7 @@ export const createAgents = (deps: AgentsDeps): Agents => {
   const placement = createPlacement({
     peer,
     mesh,
+    guests,
     candidates,
     rpc,
     sealer: net,
@@ -108,13 +112,23 @@ export const createAgents = (deps: AgentsDeps): Agents => {
     log,
     limits,
   })
-  serveWorkspaces({ net, mesh, host })
+  serveWorkspaces({ net, host })
+
+  /**
+   * Whether this node may do that, by its own role. The host of an agent checks it too; one in another realm may not know the
+   * role of the caller, and a spawn is refused before anybody is asked. FORBIDDEN.
+   */
+  const check = (action: AgentAction, subject: Subject): void =>
+    mustAct(action, subject, { kind: 'self', peer, role: mesh.membership().role }, mesh.realm().id)
+
+  const isAbroad = (host: string): boolean => host !== peer && view.get(host) === undefined
 
   /** An agent that can be talked to. */
   const reachable = async (id: string, signal?: AbortSignal): Promise<Agent> => {
     const agent = await directory.get(id, signal)
     if (agent.status === 'stopped') throw new GodelError({ code: 'AGENT_NOT_FOUND', agent: id })
     if (agent.status === 'lost') throw new GodelError({ code: 'AGENT_LOST', agent: id, host: agent.hostName })
+    if (isAbroad(agent.host)) check('use', agent)
     return agent
   }
 
@@ -130,6 +144,7 @@ export const createAgents = (deps: AgentsDeps): Agents => {
 
   return {
     async spawn(request, signal) {
+      check('spawn', { owner: peer, realm: mesh.realm().id })
       const upload = request.workspace && 'upload' in request.workspace ? request.workspace.upload : undefined
       let inDoubt = false
       try {
@@ -147,6 +162,8 @@ export const createAgents = (deps: AgentsDeps): Agents => {
     async kill(id, { purge }) {
       const agent = await directory.get(id)
       if (agent.status === 'lost') throw new GodelError({ code: 'AGENT_LOST', agent: id, host: agent.hostName })
+      // "Stop" is always allowed to the operator of the host; elsewhere it goes by the role.
+      if (isAbroad(agent.host)) check('use', agent)
       directory.forget(id)
       return rpc.call(agent.host, agentKill, { agent: id, purge }, { timeoutMs: limits.rpcDefaultTimeoutMs })
     },
@@ -157,7 +174,7 @@ export const createAgents = (deps: AgentsDeps): Agents => {
         stdin: options.stdin !== undefined,
       }
       const hint = directory.hint(id)
-      if (hint && options.stdin === undefined) {
+      if (hint && !isAbroad(hint.host) && options.stdin === undefined) {
         let begun = false
         try {
           for await (const event of execAt(hint, id, named, options)) {

@@ -1,13 +1,14 @@
 /**
  * Where agents are, seen from any node. One agent: its host by hint or by its homes. All of them: every node that is up is
  * asked for its own, and for those it knows as a home and whose host is silent, so that the agents of a dead host are
- * shown as lost and are never simply missing.
+ * shown as lost and are never simply missing. Hosts in other realms are known from the records and asked like the rest.
  */
 import { isLive, type Agent, type AgentStatus } from '../base/agent.ts'
 import { sleep, type Clock } from '../base/clock.ts'
-import { GodelError, reasonOf } from '../base/errors.ts'
+import { GodelError, hasCode, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
-import type { View } from '../mesh/view.ts'
+import type { GuestView } from '../mesh/guest-view.ts'
+import type { PeerState, View } from '../mesh/view.ts'
 import type { Rpc } from '../net/method.ts'
 import type { Ownership } from '../ownership/ownership.ts'
 import { agentList, agentStatus } from './methods.ts'
@@ -48,6 +49,7 @@ interface Hint {
 interface DirectoryDeps {
   rpc: Rpc
   view: View
+  guests: Pick<GuestView, 'get'>
   ownership: Ownership
   clock: Clock
   limits: Limits
@@ -58,12 +60,11 @@ interface Pages {
   orphans: Agent[]
 }
 
-export const createDirectory = ({ rpc, view, ownership, clock, limits }: DirectoryDeps): Directory => {
+export const createDirectory = ({ rpc, view, guests, ownership, clock, limits }: DirectoryDeps): Directory => {
   const hints = new Map<string, Hint>()
-  const nameOf = (peer: string) => view.get(peer)?.ad.name ?? peer
+  const nameOf = (peer: string) => (view.get(peer) ?? guests.get(peer))?.ad.name ?? peer
   /** Whoever may answer: a suspect is asked too, since it may only be slow. */
-  const up = () =>
-    [...view.entries()].filter(({ state }) => state === 'alive' || state === 'suspect').map(({ peer }) => peer)
+  const up = () => [...view.entries()].filter(({ state }) => isUp(state)).map(({ peer }) => peer)
 
   const seen = ({ id, host, epoch }: Agent): void => {
     hints.delete(id)
@@ -78,13 +79,18 @@ export const createDirectory = ({ rpc, view, ownership, clock, limits }: Directo
     return answer.agent
   }
 
-  /** The host is silent: what the record says, as lost when the host is down, else as it was with the reason said. */
-  const fromRecord = (agent: Agent, why: string): Agent => {
+  /** The host is silent: what the record says, as lost when the host is gone, else as it was with the reason said. */
+  const fromRecord = (agent: Agent, error: unknown): Agent => {
     if (agent.status === 'stopped' || agent.status === 'failed') return agent
-    const state = view.get(agent.host)?.state
-    if (state === 'alive' || state === 'suspect') return { ...agent, reason: `its host does not answer: ${why}` }
-    const words = state === 'left' ? 'has left' : state === 'down' ? 'is down' : 'has not been heard of'
-    return { ...agent, status: 'lost', reason: `its host ${agent.hostName} ${words}` }
+    const why = typeof error === 'string' ? error : reasonOf(error)
+    const abroad = guests.get(agent.host)
+    const state = (view.get(agent.host) ?? abroad)?.state
+    // A realm that withdrew its grant says so, or is simply not to be seen any more.
+    const isOut = !view.get(agent.host) && hasCode(error, ...shutOut)
+    if (isUp(state) && !isOut) return { ...agent, reason: `its host does not answer: ${why}` }
+    const host = abroad?.realmName === undefined ? agent.hostName : `${agent.hostName} of realm ${abroad.realmName}`
+    const words = isOut ? `lets this realm in no longer: ${why}` : wordsFor(state)
+    return { ...agent, status: 'lost', reason: `its host ${host} ${words}` }
   }
 
   const everywhere = async (agent: string, signal?: AbortSignal): Promise<Agent | undefined> => {
@@ -99,7 +105,7 @@ export const createDirectory = ({ rpc, view, ownership, clock, limits }: Directo
   const askHint = async (
     agent: string,
     signal?: AbortSignal,
-  ): Promise<{ hit?: Agent | undefined; silent?: { host: string; why: string } }> => {
+  ): Promise<{ hit?: Agent | undefined; silent?: { host: string; error: unknown } }> => {
     const hint = hints.get(agent)
     if (hint === undefined) return {}
     try {
@@ -110,7 +116,7 @@ export const createDirectory = ({ rpc, view, ownership, clock, limits }: Directo
     } catch (error) {
       signal?.throwIfAborted()
       hints.delete(agent)
-      return { silent: { host: hint.host, why: reasonOf(error) } }
+      return { silent: { host: hint.host, error } }
     }
   }
 
@@ -120,14 +126,14 @@ export const createDirectory = ({ rpc, view, ownership, clock, limits }: Directo
     const record = await ownership.lookup(agent, signal)
     if (!record) return everywhere(agent, signal)
     // A host that was silent a moment ago is not waited for a second time.
-    if (silent && silent.host === record.agent.host) return fromRecord(record.agent, silent.why)
+    if (silent && silent.host === record.agent.host) return fromRecord(record.agent, silent.error)
     try {
       const answer = await askHost(record.agent.host, agent, signal)
       if (answer && answer.epoch >= record.agent.epoch) return answer
       return fromRecord(record.agent, 'it does not know the agent yet')
     } catch (error) {
       signal?.throwIfAborted()
-      return fromRecord(record.agent, reasonOf(error))
+      return fromRecord(record.agent, error)
     }
   }
 
@@ -142,32 +148,45 @@ export const createDirectory = ({ rpc, view, ownership, clock, limits }: Directo
 
   /**
    * Asks every node for its own agents. Who has not answered in half of the time may hold agents that only their homes can name:
-   * those that did answer are asked again, by name of the silent, so that the whole is over within limits.listTimeoutMs.
+   * those that did answer are asked again, by name of the silent, so that the whole is over within limits.listTimeoutMs. In the
+   * second half the hosts abroad are asked too, which the records of the first half have named.
    */
   const list = async (filter: AgentFilter) => {
     const pages: Pages[] = []
     const answered = new Set<string>()
-    const reasons = new Map<string, string>()
+    const errors = new Map<string, unknown>()
     const halfMs = limits.listTimeoutMs / 2
-    const first = up().map(async (peer) => {
+    const askOwn = async (peer: string, timeoutMs: number): Promise<void> => {
       try {
-        pages.push(await pagesOf(peer, [], limits.listTimeoutMs))
+        pages.push(await pagesOf(peer, [], timeoutMs))
         answered.add(peer)
       } catch (error) {
-        reasons.set(peer, reasonOf(error))
+        errors.set(peer, error)
       }
-    })
-    const all = Promise.all(first)
+    }
+    const all = Promise.all(up().map((peer) => askOwn(peer, limits.listTimeoutMs)))
     await within(clock, halfMs, all)
     const late = up().filter((peer) => !answered.has(peer))
     const second = late.length === 0 ? [] : [...answered].map((peer) => pagesOf(peer, late, halfMs))
+    const abroad = Promise.all(hostsAbroad(pages).map((peer) => askOwn(peer, halfMs)))
     for (const outcome of await Promise.allSettled(second))
       if (outcome.status === 'fulfilled') pages.push(outcome.value)
-    await all
-    const agents = merge(pages, answered, fromRecord)
+    await Promise.all([all, abroad])
+    const agents = merge(pages, answered, (agent) =>
+      fromRecord(agent, errors.get(agent.host) ?? 'it did not answer in time'),
+    )
     for (const agent of agents) seen(agent)
-    const unanswered = [...reasons].map(([peer, reason]) => ({ peer, node: nameOf(peer), reason }))
+    const unanswered = [...errors].map(([peer, error]) => ({ peer, node: nameOf(peer), reason: reasonOf(error) }))
     return { agents: agents.filter((agent) => matches(agent, filter)), unanswered }
+  }
+
+  /** Hosts outside the realm that live agents are recorded at, as far as they are to be seen. */
+  const hostsAbroad = (pages: readonly Pages[]): string[] => {
+    const orphans = pages.flatMap((page) => page.orphans).filter(({ status }) => isLive(status))
+    const hosts = new Set(orphans.map(({ host }) => host))
+    return [...hosts]
+      .filter((host) => !view.get(host) && isUp(guests.get(host)?.state))
+      .slice(0, limits.agentSearchPeersMax)
   }
 
   return {
@@ -184,6 +203,14 @@ export const createDirectory = ({ rpc, view, ownership, clock, limits }: Directo
   }
 }
 
+/** What a host abroad answers once it lets this realm, or this node, in no longer. */
+const shutOut = ['FORBIDDEN', 'NOT_A_MEMBER', 'CERTIFICATE_INVALID', 'REALM_MISMATCH'] as const
+
+const isUp = (state: PeerState | undefined): boolean => state !== undefined && state !== 'down' && state !== 'left'
+
+const wordsFor = (state: PeerState | undefined): string =>
+  state === undefined ? 'has not been heard of' : state === 'left' ? 'has left' : `is ${state}`
+
 /** Resolves with the work, or after `ms` without it; the work goes on. */
 const within = async (clock: Clock, ms: number, work: Promise<unknown>): Promise<void> => {
   const over = new AbortController()
@@ -196,19 +223,14 @@ const within = async (clock: Clock, ms: number, work: Promise<unknown>): Promise
  * One entry per agent: the host's own word where the host answered, else the newest record. A record of a host that answered
  * and did not name the agent is out of date and is left out.
  */
-const merge = (
-  pages: Pages[],
-  answered: ReadonlySet<string>,
-  fromRecord: (agent: Agent, why: string) => Agent,
-): Agent[] => {
+const merge = (pages: Pages[], answered: ReadonlySet<string>, fromRecord: (agent: Agent) => Agent): Agent[] => {
   const best = new Map<string, Agent>()
   const better = (next: Agent, known: Agent | undefined) =>
     !known || next.epoch > known.epoch || (next.epoch === known.epoch && next.changedAtMs > known.changedAtMs)
   for (const agent of pages.flatMap((page) => page.agents))
     if (better(agent, best.get(agent.id))) best.set(agent.id, agent)
   const records = pages.flatMap((page) => page.orphans).filter((agent) => !answered.has(agent.host))
-  for (const agent of records)
-    if (better(agent, best.get(agent.id))) best.set(agent.id, fromRecord(agent, 'it did not answer in time'))
+  for (const agent of records) if (better(agent, best.get(agent.id))) best.set(agent.id, fromRecord(agent))
   return [...best.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1))
 }
 

@@ -56,8 +56,13 @@ export interface Host {
   start(order: StartOrder): Promise<Agent>
   /** Puts files in place for an agent that is reserved, before it starts. WORKSPACE_FAILED, RESERVATION_EXPIRED. */
   stage(reservation: string, from: string, source: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>
-  /** Ends an agent and every process of it. AGENT_NOT_FOUND. Ending an ended one changes nothing. */
-  kill(agent: string, options: { purge: boolean; reason?: string }): Promise<Agent>
+  /** Ends an agent and every process of it, unless `check` throws. AGENT_NOT_FOUND. Ending an ended one changes nothing. */
+  kill(agent: string, options: { purge: boolean; reason?: string; check?: (agent: Agent) => void }): Promise<Agent>
+  /**
+   * Ends the agents that may not run here any more, for the reason that `why` gives, as when the grant of their realm was
+   * withdrawn: `stopped`, their files kept for limits.killedWorkspaceMs, and their owners told if they can still be reached.
+   */
+  endWhere(why: (agent: Agent) => string | undefined): Promise<void>
   /** Runs a command. AGENT_NOT_FOUND, AGENT_NOT_RUNNING, QUEUE_FULL, CONFLICT, EXEC_FAILED. */
   exec(
     agent: string,
@@ -65,7 +70,10 @@ export interface Host {
     stdin: AsyncIterable<Uint8Array> | undefined,
     signal: AbortSignal,
   ): AsyncIterable<ExecEvent>
-  /** Tells the homes of every agent where it is; a copy that has been superseded is stopped. */
+  /**
+   * Tells the homes of every agent where it is; a copy that has been superseded is stopped. Of an agent that has ended they are
+   * told until one of them has it.
+   */
   publishAll(): Promise<void>
   /** Forgets what ended long ago and removes files that belong to nothing. */
   sweep(): Promise<void>
@@ -100,6 +108,8 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
   const staged = new Set<string>()
   const fetching = new Map<string, AbortController>()
   const lives = new Map<string, Timer>()
+  /** Agents whose last change no home has. */
+  const untold = new Set<string>()
   const execs = createExecs({ limits, clock, runExec: deps.runExec })
 
   const shown = ({ agent }: ShelvedAgent): Agent =>
@@ -122,11 +132,14 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
 
   const tell = async (entry: ShelvedAgent): Promise<void> => {
     const record: AgentRecord = { agent: entry.agent, version: entry.version, mode: 'pinned' }
+    const { id, epoch } = entry.agent
+    untold.add(id)
     try {
-      await publish(record, entry.grant)
+      const homes = await publish(record, entry.grant)
+      if (homes > 0 && agents.get(id)?.version === entry.version) untold.delete(id)
     } catch (error) {
+      untold.delete(id)
       if (!hasCode(error, 'STALE_EPOCH')) throw error
-      const { id, epoch } = entry.agent
       const now = agents.get(id)
       // What was told may be older than what is here: the owner may have raised the epoch of this very copy meanwhile.
       if (now?.agent.epoch !== epoch) return
@@ -273,6 +286,7 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
 
   const forget = async (id: string): Promise<void> => {
     agents.delete(id)
+    untold.delete(id)
     try {
       await workspaces.remove(id)
     } finally {
@@ -285,11 +299,12 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
   for (const entry of readShelvedAgents(store, log)) {
     agents.set(entry.agent.id, entry)
     if (entry.agent.status === 'starting') await save(entry, 'failed', 'the node ended before its files were in place')
+    untold.add(entry.agent.id)
     if (!isLive(find(entry.agent.id).agent.status)) continue
     // The node may bear another name since.
     if (entry.agent.hostName !== traits.name)
       await save({ ...entry, agent: { ...entry.agent, hostName: traits.name } }, entry.agent.status)
-    admission.occupy(entry.agent.id)
+    admission.occupy(entry.agent)
     watchLife(find(entry.agent.id))
   }
 
@@ -312,10 +327,11 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
       await workspaces.prepare(agent, { kind: 'tar', stream }, signal)
       staged.add(agent)
     },
-    async kill(id, { purge, reason }) {
+    async kill(id, { purge, reason, check }) {
       // An order that came before is here by then, so that a caller who takes it back does not miss it.
       await checking.get(id)?.catch(() => {})
       const entry = find(id)
+      check?.(shown(entry))
       const next = isLive(entry.agent.status) ? await end(entry, reason ?? 'killed') : entry
       if (purge) {
         // Files that are still on their way would come after the removal.
@@ -331,8 +347,15 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
       if (agent.status !== 'idle') throw new GodelError({ code: 'AGENT_NOT_RUNNING', agent: id, status: agent.status })
       return execs.run(agent, workspaces.dirs(id), spec, stdin, signal)
     },
+    async endWhere(why) {
+      for (const entry of [...agents.values()]) {
+        const reason = isLive(entry.agent.status) ? why(entry.agent) : undefined
+        if (reason !== undefined) await tellQuietly(await end(entry, reason))
+      }
+    },
     async publishAll() {
-      for (const entry of agents.values()) if (isLive(entry.agent.status)) await tellQuietly(entry)
+      for (const entry of agents.values())
+        if (isLive(entry.agent.status) || untold.has(entry.agent.id)) await tellQuietly(entry)
     },
     async sweep() {
       const before = clock.wallMs() - limits.killedWorkspaceMs

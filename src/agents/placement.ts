@@ -14,11 +14,12 @@
  */
 import type { Agent, AgentSpec, SpawnRequest } from '../base/agent.ts'
 import type { Clock } from '../base/clock.ts'
-import { errorWhat, GodelError, hasCode, toGodelError, type RejectedCandidate } from '../base/errors.ts'
+import { GodelError, hasCode, toGodelError } from '../base/errors.ts'
 import { mintId } from '../base/ids.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
-import type { Attempt, Considered, Decision, Need } from '../base/need.ts'
+import type { Attempt, Decision, Need } from '../base/need.ts'
+import type { GuestView } from '../mesh/guest-view.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Rpc } from '../net/method.ts'
 import type { Ownership } from '../ownership/ownership.ts'
@@ -29,7 +30,7 @@ import type { Decisions } from './decisions.ts'
 import type { Directory } from './directory.ts'
 import { agentKill, agentRelease, agentReserve, agentSpawn } from './methods.ts'
 import { needOf, specOf, startingAgent } from './need-of.ts'
-import { createSettle, meaningOf } from './settle.ts'
+import { createSettle, meaningOf, rejected, wordsOf } from './settle.ts'
 
 export interface Placement {
   /**
@@ -44,6 +45,7 @@ export interface Placement {
 interface PlacementDeps {
   peer: string
   mesh: Pick<Mesh, 'view' | 'acceptAd' | 'refresh' | 'realm'>
+  guests: Pick<GuestView, 'get'>
   candidates: Candidates
   rpc: Rpc
   sealer: Sealer
@@ -74,10 +76,12 @@ interface Journey {
 }
 
 export const createPlacement = (deps: PlacementDeps): Placement => {
-  const { peer, mesh, candidates, rpc, sealer, ownership, directory, decisions, clock, log, limits } = deps
+  const { peer, mesh, guests, candidates, rpc, sealer, ownership, directory, decisions, clock, log, limits } = deps
   const underWay = new Map<string, Promise<Agent>>()
-  const settle = createSettle({ rpc, view: mesh.view, clock, limits })
-  const nameOf = (target: string) => mesh.view.get(target)?.ad.name ?? target
+  const settle = createSettle({ rpc, view: mesh.view, guests, clock, limits })
+  const adOf = (target: string) => (mesh.view.get(target) ?? guests.get(target))?.ad
+  const nameOf = (target: string) => adOf(target)?.name ?? target
+  const isAbroad = (target: string) => target !== peer && candidates.get(target)?.level !== 'realm'
 
   const policy = (tried: ReadonlySet<string>): RoutePolicy => ({
     strategy: 'least-loaded',
@@ -112,7 +116,8 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
       if (plan.pick !== null) return plan.pick
       const stale = plan
         .staleRejects()
-        .filter((other) => other !== peer && !asked.has(other))
+        // Those abroad say how they are on their own account, and are not asked.
+        .filter((other) => other !== peer && !asked.has(other) && !isAbroad(other))
         .slice(0, limits.placementAttemptsMax)
       if (stale.length === 0) return null
       for (const other of stale) asked.add(other)
@@ -149,17 +154,18 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
         { spec, epoch },
         callOptions(journey, limits.reserveTimeoutMs),
       )
-      if (target !== peer)
+      if (target !== peer && !isAbroad(target))
         await mesh
           .acceptAd(answer.advertisement, 0)
           .catch((error: unknown) => log.debug('an answer brought a bad ad', { target, error: String(error) }))
       if ('reservation' in answer) return answer
       note(journey, target, 'refused', `${answer.refusal.code}: ${answer.refusal.reason}`)
-      if (answer.refusal.code === 'FORBIDDEN')
+      if (answer.refusal.code === 'FORBIDDEN' && !isAbroad(target))
         throw new GodelError({ code: 'FORBIDDEN', action: 'spawning an agent', reason: answer.refusal.reason })
     } catch (error) {
       signal?.throwIfAborted()
-      if (hasCode(error, 'FORBIDDEN', 'CANCELLED')) throw error
+      // What another realm forbids, the own one may allow.
+      if (hasCode(error, 'CANCELLED') || (hasCode(error, 'FORBIDDEN') && !isAbroad(target))) throw error
       note(journey, target, 'unreachable', wordsOf(error))
     }
     return undefined
@@ -213,7 +219,7 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
   /** A start that failed: refused for good, refused for this node, never sent, or, worst, not known. */
   const afterFailure = async (journey: Journey, target: string, error: unknown): Promise<Agent | undefined> => {
     const failure = toGodelError(error)
-    const meaning = meaningOf(failure)
+    const meaning = hasCode(failure, 'FORBIDDEN') && isAbroad(target) ? 'never started' : meaningOf(failure)
     if (meaning === 'final') throw failure
     if (meaning === 'never started') {
       note(journey, target, hasCode(failure, 'PEER_UNREACHABLE') ? 'unreachable' : 'refused', wordsOf(failure))
@@ -237,7 +243,7 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
 
   /** Tells the homes that the agent is to be at `target` under a new epoch, before anything starts there. */
   const raise = async ({ spec, epoch }: Journey, target: string, grant: Uint8Array): Promise<void> => {
-    const isolation = mesh.view.get(target)?.ad.isolation ?? 'none'
+    const isolation = adOf(target)?.isolation ?? 'none'
     const at = { host: target, hostName: nameOf(target), epoch, isolation }
     const agent = startingAgent(spec, at, clock.wallMs())
     const homes = await ownership.publish({ agent, version: 0, mode: 'pinned' }, grant)
@@ -281,6 +287,7 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
       const agent = await attempt(journey, target)
       if (agent) {
         decision.pick = target
+        decision.level = candidates.get(target)?.level ?? decision.level
         note({ ...journey, epoch: agent.epoch }, target, 'placed')
         directory.seen(agent)
         return agent
@@ -373,17 +380,3 @@ export const createPlacement = (deps: PlacementDeps): Placement => {
     },
   }
 }
-
-const wordsOf = (error: unknown): string => {
-  const { detail } = toGodelError(error)
-  return `${detail.code}: ${errorWhat(detail)}`
-}
-
-/** Why each candidate did not take the agent: what it answered where it was asked, else what its advertisement lacks. */
-const rejected = (considered: Considered[], attempts: Attempt[]): RejectedCandidate[] =>
-  considered.map(({ node, peer, rejected: reasons }) => {
-    const answers = attempts
-      .filter((attempt) => attempt.peer === peer && attempt.error)
-      .map((attempt) => attempt.error!)
-    return { node, peer, reasons: answers.length > 0 ? answers : (reasons ?? ['it was not asked']) }
-  })

@@ -1,8 +1,10 @@
 /** What a start that failed means, and what became of one whose answer was lost, as far as its target can still be asked. */
 import { isLive, type Agent } from '../base/agent.ts'
 import { sleep, type Clock } from '../base/clock.ts'
-import { GodelError, hasCode } from '../base/errors.ts'
+import { errorWhat, GodelError, hasCode, toGodelError, type RejectedCandidate } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
+import type { Attempt, Considered } from '../base/need.ts'
+import type { GuestView } from '../mesh/guest-view.ts'
 import type { View } from '../mesh/view.ts'
 import type { Rpc } from '../net/method.ts'
 import { agentStatus } from './methods.ts'
@@ -17,12 +19,13 @@ export type Settle = (agent: string, target: string, signal?: AbortSignal) => Pr
 export const createSettle = (deps: {
   rpc: Pick<Rpc, 'call'>
   view: Pick<View, 'get'>
+  guests: Pick<GuestView, 'get'>
   clock: Clock
   limits: Pick<Limits, 'spawnSettleMs' | 'spawnPollMs' | 'gitCloneTimeoutMs' | 'recordTimeoutMs'>
 }): Settle => {
-  const { rpc, view, clock, limits } = deps
+  const { rpc, view, guests, clock, limits } = deps
   const isGone = (target: string) => {
-    const state = view.get(target)?.state
+    const state = (view.get(target) ?? guests.get(target))?.state
     return state === 'down' || state === 'left'
   }
 
@@ -68,8 +71,25 @@ const neverStarted = [
   'QUEUE_FULL',
   'METHOD_UNKNOWN',
   'INVALID_ARGUMENT',
+  'NOT_A_MEMBER',
+  'RATE_LIMITED',
 ] as const
 
 /** What the failure of a start says: nobody is to take it, this target has not, or nothing that can be relied on. */
 export const meaningOf = (failure: GodelError): 'final' | 'never started' | 'unknown' =>
   hasCode(failure, ...refusedForGood) ? 'final' : hasCode(failure, ...neverStarted) ? 'never started' : 'unknown'
+
+/** The code and the words of a failure, as the record of a decision keeps them. */
+export const wordsOf = (error: unknown): string => {
+  const { detail } = toGodelError(error)
+  return `${detail.code}: ${errorWhat(detail)}`
+}
+
+/** Why each candidate did not take the agent: what it answered where it was asked, else what its advertisement lacks. */
+export const rejected = (considered: Considered[], attempts: Attempt[]): RejectedCandidate[] =>
+  considered.map(({ node, peer, rejected: reasons }) => {
+    const answers = attempts
+      .filter((attempt) => attempt.peer === peer && attempt.error)
+      .map((attempt) => attempt.error!)
+    return { node, peer, reasons: answers.length > 0 ? answers : (reasons ?? ['it was not asked']) }
+  })

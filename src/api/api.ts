@@ -30,6 +30,7 @@ import { rawProblem, sendProblem } from './problem.ts'
 import type { App, RouteDeps } from './routes.ts'
 import type { NodeServices } from './services.ts'
 import { createStreams } from './streams.ts'
+import { addSettingsRoutes } from './settings-routes.ts'
 import { addUploadRoute } from './upload-routes.ts'
 import { compileValidator } from './validation.ts'
 
@@ -127,6 +128,7 @@ const buildApp = async (deps: ApiDeps, route: RouteDeps, guard: Guard, servers: 
   app.removeContentTypeParser('text/plain')
   await addOpenApi(app, deps.services.identity().version)
   addNodeRoutes(app, route)
+  addSettingsRoutes(app, route)
   addAgentRoutes(app, route)
   addExecRoutes(app, route)
   addDecisionRoutes(app, route)

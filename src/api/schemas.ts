@@ -15,6 +15,7 @@ import {
   RealmReportSchema,
   UploadSchema,
 } from '../base/report.ts'
+import { FailoverChangeSchema, FailoverReportSchema } from '../base/failover.ts'
 import { Count, OneOf } from '../base/schema.ts'
 
 /** The same schema with a title, by which the document gives it a name of its own. */
@@ -32,6 +33,9 @@ export const RealmReport = titled('RealmReport', RealmReportSchema)
 export const InvitationRequest = titled('InvitationRequest', InvitationRequestSchema)
 export const Invitation = titled('Invitation', InvitationSchema)
 export const Upload = titled('Upload', UploadSchema)
+
+export const FailoverChange = titled('FailoverChange', FailoverChangeSchema)
+export const FailoverReport = titled('FailoverReport', FailoverReportSchema)
 
 export const Problem = titled(
   'Problem',

@@ -1,5 +1,6 @@
 /** What the API needs of the node that it speaks for. `node` puts this together; tests hand in a small one of their own. */
 import type { Agents } from '../agents/agents.ts'
+import type { FailoverChange, FailoverReport } from '../base/failover.ts'
 import type {
   Health,
   IdentityReport,
@@ -32,6 +33,11 @@ export interface NodeServices {
   realm(): RealmReport | undefined
   /** FORBIDDEN when this node may not invite. */
   invite(order: InvitationOrder): Promise<Invitation>
+  /** The detector's settings; `configure` throws INVALID_ARGUMENT, FORBIDDEN. */
+  failover: {
+    report(): FailoverReport
+    configure(change: FailoverChange): Promise<FailoverReport>
+  }
   agents: AgentServices
   /** The metrics in Prometheus' text format. */
   metrics(): Promise<string>

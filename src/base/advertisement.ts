@@ -88,6 +88,8 @@ export const AdvertisementSchema = Type.Object({
   addresses: Type.Array(Type.String({ maxLength: 255 }), { maxItems: 8 }),
   /** Grows with each start of the node and with each refutation; kept on disk before it is used. */
   incarnation: Count(2 ** 40),
+  /** The incarnation with which the node started, so that a start is told from a refutation. */
+  startedAs: Type.Optional(Count(2 ** 40)),
   /** Grows with each advertisement of one incarnation. */
   sequence: Count(2 ** 40),
   ttlMs: Type.Integer({ minimum: 1, maximum: limits.advertisementTtlMsMax }),

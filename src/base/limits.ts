@@ -121,8 +121,19 @@ export const limits = {
   // Liveness
   watchersPerNode: 5,
   probeIntervalMs: 1_000,
-  probeTimeoutMs: 1_000,
+  probeTimeoutMs: 1_000, // with what others say of the subject
+  probeAskMs: 500, // after which others are asked, while the probe goes on
+  probeHelpers: 3, // how many are asked
+  probesForOthersPerSecond: 32, // of one peer that asks
+  probesForOthersMax: 64, // at once
   failureThreshold: 3,
+  failureThresholdMax: 20,
+  healthCheckIntervalMsMin: 250,
+  healthCheckIntervalMsMax: 60_000,
+  recoveryTimeMs: 5_000,
+  recoveryTimeMsMax: 60 * 60_000,
+  localHealthMax: 4,
+  accusationAgeMsMax: 1_000, // as carried by others; the rest of the wait is counted here
   downWaitMs: 4_000, // times log10 of the number of peers, with two accusers
   downWaitMsMin: 1_000,
   downWaitAloneFactor: 6,
@@ -172,6 +183,9 @@ export const limits = {
   recordSettleMs: 500,
   sweepIntervalMs: 60_000,
   recordTimeoutMs: 3_000,
+  handTimeoutMs: 3_000, // the start of an agent waits for it, once for each peer that is tried
+  handPeersMax: 3,
+  grantCheckMs: 1_000,
   lookupTimeoutMs: 2_000, // for one home or host; what they say is at hand there
   recordsMax: 100_000,
   killedWorkspaceMs: 24 * 60 * 60_000,

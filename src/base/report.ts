@@ -34,6 +34,22 @@ export const IdentityReportSchema = Type.Object({
 })
 export type IdentityReport = Static<typeof IdentityReportSchema>
 
+/** How far this node can trust its own judgement of others: `slow` accuses nobody (`loop-lag`) or tells nobody (`cut-off`). */
+export const DetectorReportSchema = Type.Object({
+  health: Count(),
+  slow: Type.Boolean(),
+  why: Type.Optional(OneOf(['loop-lag', 'cut-off'])),
+  watched: Count(),
+})
+
+/** Why a peer counts as suspect or down: who says so and what it met, or nobody, where its word has expired. */
+export const VerdictReportSchema = Type.Object({
+  reason: OneOf(['accused', 'expired']),
+  accusers: Type.Array(PeerIdSchema),
+  evidence: Type.Record(Type.String(), OneOf(['refused', 'reset', 'unreachable', 'no-answer'])),
+  sinceMs: Count(),
+})
+
 export const NodeStatusReportSchema = Type.Object({
   peer: PeerIdSchema,
   name: Type.String(),
@@ -47,7 +63,8 @@ export const NodeStatusReportSchema = Type.Object({
   capacity: CapacitySchema,
   traits: NodeTraitsSchema,
   /** How many peers of the realm are in each state, this node left out. */
-  peers: Type.Object({ alive: Count(), suspect: Count(), down: Count(), left: Count() }),
+  peers: Type.Object({ alive: Count(), suspect: Count(), down: Count(), left: Count(), recovering: Count() }),
+  detector: DetectorReportSchema,
   agents: Type.Object({ running: Count() }),
   isolation: Type.Object({ level: IsolationSchema, reason: Type.Optional(Type.String()) }),
 })
@@ -56,7 +73,16 @@ export type NodeStatusReport = Static<typeof NodeStatusReportSchema>
 export const PeerReportSchema = Type.Object({
   peer: PeerIdSchema,
   name: Type.String(),
-  state: OneOf(['alive', 'suspect', 'down', 'left']),
+  /** `recovering`: it was down and is back, and is not chosen yet. */
+  state: OneOf(['alive', 'suspect', 'down', 'left', 'recovering']),
+  verdict: Type.Optional(VerdictReportSchema),
+  /** The way to a peer that this node watches: `indirect` where it answers others and not this node. */
+  link: Type.Optional(OneOf(['direct', 'indirect'])),
+  /** Round trip to a peer that this node watches, smoothed. */
+  rttMs: Type.Optional(Type.Number({ minimum: 0 })),
+  /** How often this node has seen it start anew, and when last. */
+  restarts: Count(),
+  restartedAtMs: Type.Optional(Count()),
   status: NodeStatusSchema,
   region: Type.Optional(Type.String()),
   currentLoad: Type.Number(),

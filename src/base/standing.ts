@@ -25,6 +25,8 @@ export interface GuestStanding {
   readonly by: 'realm' | 'pin'
   /** The id of its realm; undefined for a pinned node, whose realm does not matter. */
   readonly realm: string | undefined
+  /** Its role in its own realm, where its certificate was seen; undefined for a pinned node. */
+  readonly role?: Role
   /** What it may do here; none for a peer that this side only sends agents to. */
   readonly scopes: readonly Scope[]
   /** How many agents of its realm (of the node, where it is pinned) one node here takes. */

@@ -4,7 +4,7 @@
  * main.ts          finds the command and loads that one alone, since every start pays for what it loads (this file)
  * command.ts       what all commands share; values.ts reads the values of options; output.ts prints
  * start.ts         runs a node; start-options.ts reads what it is started with
- * status.ts peers.ts doctor.ts      the node, its peers, its host
+ * status.ts peers.ts doctor.ts configure.ts   the node, its peers, its host, its settings
  * realm-*.ts       the realm: invite, show
  * agent-*.ts       agents: spawn, list, show, kill, exec; spawn-options.ts is shared with why-not.ts
  * routes.ts why-not.ts              placement and its reasons
@@ -26,6 +26,7 @@ const commands: Record<string, Entry | Group> = {
   start: { summary: 'run a node', load: () => import('./start.ts') },
   status: { summary: 'show the state of the node', load: () => import('./status.ts') },
   peers: { summary: 'list the nodes of the realm', load: () => import('./peers.ts') },
+  configure: { summary: 'show and change settings of the running node', load: () => import('./configure.ts') },
   doctor: { summary: 'check this host', load: () => import('./doctor.ts') },
   realm: {
     summary: 'the realm of the node',

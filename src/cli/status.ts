@@ -11,15 +11,19 @@ export const define = (command: Command): void => {
     const node = await (await clientOf(options)).node()
     if (options.json) return printJson(node)
     const { capacity, traits, peers } = node
-    const apart = [`${peers.suspect} suspect`, `${peers.down} down`, `${peers.left} left`].filter(
-      (text) => !text.startsWith('0 '),
-    )
+    const apart = [
+      `${peers.suspect} suspect`,
+      `${peers.recovering} recovering`,
+      `${peers.down} down`,
+      `${peers.left} left`,
+    ].filter((text) => !text.startsWith('0 '))
     printPairs([
       ['node', `${node.name} (${node.peer})`],
       ['realm', node.realm === null ? 'none' : `${node.realm.name} (${node.realm.id})`],
       ['role', node.role],
       ['status', `${capacity.status}, ${capacity.running} of ${capacity.maxConcurrent} slots taken`],
       ['peers', [`${peers.alive} alive`, ...apart].join(', ')],
+      ['detector', node.detector.slow ? `not trusted: ${node.detector.why}` : undefined],
       ['isolation', node.isolation.level + (node.isolation.reason === undefined ? '' : `: ${node.isolation.reason}`)],
       ['region', traits.region],
       ['gpu', traits.gpu.count === 0 ? undefined : `${traits.gpu.count} ${traits.gpu.types.join(', ')}`],

@@ -53,7 +53,8 @@ const ruleOf = ({ rule, strategy }: Decision): string => {
   return rule === 'named-node' ? 'it is the node that was named' : `it is the best by ${strategy}`
 }
 
-const sentenceOf = ({ node }: Considered, { eligible, picked }: Verdict): string => {
+const sentenceOf = ({ node: name, level }: Considered, { eligible, picked }: Verdict): string => {
+  const node = level === 'realm' ? name : `${name} (${level})`
   if (picked) return `${node} would be chosen:`
   return eligible ? `${node} could take it, and another node is preferred:` : `${node} cannot take it:`
 }

@@ -10,9 +10,11 @@ import type {
   PeerReport,
   RealmReport,
 } from '../base/report.ts'
+import type { FailoverChange, FailoverReport } from '../base/failover.ts'
 import { AgentsClient } from './agents.ts'
 import { systemClock } from './clock.ts'
 import { discover, type Hints } from './discover.ts'
+import { changeOf, type FailoverTimes } from './failover.ts'
 import { createHttp, type Http } from './http.ts'
 import { RoutesClient } from './routes.ts'
 
@@ -74,6 +76,20 @@ export class GodelClient {
   /** The state of the node. */
   node(): Promise<NodeStatusReport> {
     return this.#http.call('GET', '/v1/node')
+  }
+
+  /** When a peer counts as gone and as back. */
+  failover(): Promise<FailoverReport> {
+    return this.#http.call('GET', '/v1/settings/failover')
+  }
+
+  /**
+   * Changes settings of the running node, or of its whole realm where a root key of it is there. Times are milliseconds or such
+   * as `1s`. INVALID_ARGUMENT; FORBIDDEN for the scope `realm` without a root key.
+   */
+  async configure({ failover }: { failover: FailoverTimes }): Promise<FailoverReport> {
+    const body: FailoverChange = changeOf(failover)
+    return this.#http.call('PUT', '/v1/settings/failover', { body })
   }
 
   /** The metrics of the node in Prometheus' text format. */

@@ -4,7 +4,7 @@
  * index.ts        what the package offers (this file)
  * client.ts       GodelClient: the node, its peers, its realm
  * agents.ts       agents: spawn, list, show, end; exec.ts commands in them; workspace.ts files on their way to them
- * routes.ts       placement decisions, kept and live
+ * routes.ts       placement decisions, kept and live; failover.ts settings that change while the node runs
  * discover.ts     finding the node and its key
  * http.ts         calls and streams, every failure typed; lines.ts their framing
  * clock.ts        the time of the program that uses it
@@ -15,6 +15,7 @@ export type { AgentFilter, AgentList, SpawnOptions, WorkspaceOption } from './ag
 export type { ExecOptions, ExecResult } from './exec.ts'
 export { RoutesClient } from './routes.ts'
 export type { ExplainOptions, FollowOptions, RouteEvent } from './routes.ts'
+export type { FailoverTimes } from './failover.ts'
 export { defaultDataDir } from './discover.ts'
 export { GodelError, hasCode } from '../base/errors.ts'
 export type { ErrorCode, ErrorDetail } from '../base/errors.ts'

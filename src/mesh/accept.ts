@@ -11,13 +11,14 @@ import { decode, encode } from '../base/codec.ts'
 import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import { limits as bounds } from '../base/limits.ts'
-import { Count, parser } from '../base/schema.ts'
+import { Count, OneOf, parser } from '../base/schema.ts'
 import type { Membership } from '../identity/certificate.ts'
 import type { Realm } from '../identity/realm-document.ts'
 import type { Net } from '../net/net.ts'
 import type { Certificates } from './certificates.ts'
 import type { WireRecord } from './methods.ts'
-import { compareAds, type PeerRecord } from './records.ts'
+import { evidenceWords } from './evidence.ts'
+import { compareAds, type Evidence, type PeerRecord } from './records.ts'
 import type { MergeOutcome, MeshView } from './view.ts'
 
 export const AD_DOMAIN = 'godel-ad'
@@ -28,15 +29,17 @@ const AccusationSchema = Type.Object({
   subject: PeerIdSchema,
   incarnation: Count(2 ** 40),
   certificate: Type.String({ maxLength: bounds.certificateBytesMax }),
+  evidence: Type.Optional(OneOf(evidenceWords)),
 })
 const parseAccusation = parser('an accusation', AccusationSchema)
 
 export interface Accept {
   /**
-   * INVALID_MESSAGE, TOO_LARGE, REALM_MISMATCH, CERTIFICATE_INVALID, QUEUE_FULL; nothing is changed then. `hint` names the
-   * likely author, which spares the check of an envelope that is in the view already.
+   * INVALID_MESSAGE, TOO_LARGE, REALM_MISMATCH, CERTIFICATE_INVALID, QUEUE_FULL; nothing is changed then. `from` is the peer
+   * that gave it straight to this node: of its own word it alone says the age, and a word of its that is in the view already
+   * needs no second check.
    */
-  ad(envelope: Uint8Array, ageMs: number, hint?: string): Promise<MergeOutcome>
+  ad(envelope: Uint8Array, ageMs: number, from?: string): Promise<MergeOutcome>
   accusation(envelope: Uint8Array, ageMs: number): Promise<MergeOutcome>
   /** An advertisement with the accusations that stand against it. */
   record(record: WireRecord): Promise<MergeOutcome>
@@ -48,7 +51,7 @@ interface AcceptDeps {
   view: MeshView
   certificates: Certificates
   clock: Clock
-  limits: Pick<Limits, 'advertisementBytesMax' | 'envelopeOverheadBytesMax'>
+  limits: Pick<Limits, 'advertisementBytesMax' | 'envelopeOverheadBytesMax' | 'accusationAgeMsMax'>
   /** Somebody holds a word about this node that this node must answer with an incarnation above `incarnation`. */
   onSelfHeard: (incarnation: number) => void
   /** Somebody holds a word of this node that is above its own last one. */
@@ -104,26 +107,28 @@ export const createAccept = (deps: AcceptDeps): Accept => {
     return certificates.peek(record.ad.certificate) ? record : undefined
   }
 
-  const merge = (record: PeerRecord): MergeOutcome => {
+  const merge = (record: PeerRecord, straight: boolean): MergeOutcome => {
     if (record.peer !== net.peer) {
       certificates.mustHold(record.ad.certificate, record.peer)
-      return view.merge(record)
+      return view.merge(record, { straight })
     }
     const own = view.record(net.peer)
     if (own && compareAds(record, own) > 0) onDouble(record)
     return 'self'
   }
 
-  const ad = async (envelope: Uint8Array, ageMs: number, hint?: string): Promise<MergeOutcome> => {
+  const ad = async (envelope: Uint8Array, ageMs: number, from?: string): Promise<MergeOutcome> => {
     const issuedAtMs = clock.monotonicMs() - ageMs
-    const opened = known(envelope, hint)?.ad ?? (await openAd(envelope))
-    return merge({ peer: opened.peer, ad: opened, envelope, issuedAtMs, accusations: [], accusedAtMs: undefined })
+    const opened = known(envelope, from)?.ad ?? (await openAd(envelope))
+    const record = { peer: opened.peer, ad: opened, envelope, issuedAtMs, accusations: [], accusedAtMs: undefined }
+    return merge(record, from === opened.peer)
   }
 
   const accusation = async (envelope: Uint8Array, ageMs: number): Promise<MergeOutcome> => {
-    const sinceMs = clock.monotonicMs() - ageMs
+    // Who hands on two accusations could otherwise say that the time to answer them is over.
+    const sinceMs = clock.monotonicMs() - Math.min(ageMs, limits.accusationAgeMsMax)
     const { peer: accuser, value } = await open(ACCUSATION_DOMAIN, 'an accusation', envelope)
-    const { realm: id, subject, incarnation, certificate } = parseAccusation(value)
+    const { realm: id, subject, incarnation, certificate, evidence } = parseAccusation(value)
     checkRealm(id)
     if (accuser === subject)
       throw new GodelError({ code: 'INVALID_MESSAGE', what: 'an accusation', reason: 'it is against its own author' })
@@ -133,7 +138,7 @@ export const createAccept = (deps: AcceptDeps): Accept => {
       return 'self'
     }
     certificates.mustHold(certificate, accuser)
-    return view.accuse(subject, incarnation, { accuser, envelope, sinceMs })
+    return view.accuse(subject, incarnation, { accuser, envelope, sinceMs, evidence })
   }
 
   return {
@@ -153,4 +158,5 @@ export const encodeAccusation = (accusation: {
   subject: string
   incarnation: number
   certificate: string
+  evidence?: Evidence
 }): Uint8Array => encode(accusation)

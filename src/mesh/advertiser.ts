@@ -52,6 +52,7 @@ interface AdvertiserDeps {
 /** Seals the first advertisement. INVALID_ARGUMENT, naming the largest part, when the traits do not fit into one. */
 export const startAdvertiser = async (deps: AdvertiserDeps): Promise<Advertiser> => {
   const { net, gossip, view, incarnation, clock, log, meter, limits, random, capacity, traits } = deps
+  const startedAs = incarnation.current()
   let rate = initialRate(clock.monotonicMs(), limits)
   let sequence = 0
   let spokenFor = 0
@@ -88,6 +89,7 @@ export const startAdvertiser = async (deps: AdvertiserDeps): Promise<Advertiser>
       ensembles: [],
       addresses: net.addresses().slice(0, 8),
       incarnation: current,
+      startedAs,
       sequence: sequenceIn(current),
       ttlMs: Math.round(limits.advertiseTtlFactor * refreshIntervalMs(view.size(), limits)),
       left,

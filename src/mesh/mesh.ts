@@ -7,7 +7,7 @@
  * view.ts            the replicated view; records.ts is its merge and what a record means; digest.ts compares two views; entries.ts keeps it small, due.ts says when
  * accept.ts          the one way into the view; gossip.ts, sync.ts with pages.ts, and serving.ts over methods.ts feed it
  * advertiser.ts      what this node says of itself, when (advertise-rate.ts), under which number (incarnation.ts)
- * liveness.ts        the failure detector as a step function; watch.ts performs it, ring.ts says who watches whom
+ * liveness.ts        the failure detector as a step function; watch.ts performs it by probe.ts, ring.ts says who watches whom; probe-serving.ts evidence.ts presence.ts failover.ts
  * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; member-rpc.ts calls members; upkeep.ts renews certificates
  * governance.ts      what operators change: documents by amendments.ts, who is out by revocations.ts; notes.ts what they should hear
  * expulsion.ts       what follows when somebody is put out; realm-news.ts how gossip brings it; double.ts a copy of this node
@@ -22,11 +22,12 @@ import type { Meter } from '../base/meter.ts'
 import type { Membership } from '../identity/certificate.ts'
 import { readJoinToken, type JoinToken } from '../identity/join-token.ts'
 import type { NodeKey } from '../identity/node-key.ts'
-import type { Realm, Seed } from '../identity/realm-document.ts'
+import type { Realm, RealmDocument, Seed } from '../identity/realm-document.ts'
 import type { RootKeys } from '../identity/root-keys.ts'
 import type { Role } from '../base/standing.ts'
 import type { Net } from '../net/net.ts'
 import type { Store } from '../store/store.ts'
+import { openFailover, type Failover } from './failover.ts'
 import type { Amendments } from './amendments.ts'
 import type { OwnGovernance } from './governance.ts'
 import { openIncarnation } from './incarnation.ts'
@@ -38,6 +39,7 @@ import { notesOf } from './notes.ts'
 import { startParts, type Parts } from './parts.ts'
 import { seedOf, type AddressBook } from './seeds.ts'
 import { createView, type View } from './view.ts'
+import type { DetectorHealth, LinkReport } from './watch.ts'
 
 export interface MeshDeps {
   readonly net: Net
@@ -94,6 +96,7 @@ export interface Mesh {
   refresh(peer: string, signal?: AbortSignal): Promise<void>
   /** Calls to members, connected first; one that is down is PEER_UNREACHABLE at once. */
   readonly rpc: MemberRpc
+  readonly detector: Detector
   readonly governance: OwnGovernance
   /** Changes of the realm document, for those who add to what governance does. */
   readonly amendments: Amendments
@@ -108,6 +111,12 @@ export interface Mesh {
   leave(): Promise<void>
   /** Stops everything that runs here, without a word. */
   close(): Promise<void>
+}
+
+export interface Detector extends Pick<Failover, 'configure' | 'report'> {
+  /** How the way to a peer is; undefined unless this node watches it. */
+  linkOf(peer: string): LinkReport | undefined
+  health(): DetectorHealth
 }
 
 /**
@@ -127,12 +136,27 @@ export const startMesh = async (given: MeshDeps, options: MeshOptions): Promise<
     { realm: options.realm, token, bootstrap: options.bootstrap },
   )
   const incarnation = await openIncarnation(store, Math.floor(deps.random() * limits.incarnationLeapMax))
-  const view = createView({ clock, limits, log }, { peer: key.peer })
+  const running: { parts?: Parts } = {}
+  const failover = openFailover({
+    ...{ store, log, limits },
+    realmSettings: () => member.realm().document.settings,
+    async amend() {
+      const amendments = running.parts?.amendments
+      if (!amendments || !(await amendments.isRoot())) return undefined
+      return async (name, value) => {
+        const change = ({ settings }: RealmDocument) => ({ settings: { ...settings, [name]: value } })
+        await amendments.amend('changing the settings of the realm', change)
+      }
+    },
+  })
+  const recoveryTimeMs = () => failover.settings().recoveryTimeMs
+  const view = createView({ clock, limits, log }, { peer: key.peer, recoveryTimeMs })
   const seeds = () => [...(token?.seeds ?? []), ...bootstrap, ...member.realm().document.seeds]
-  return facade(deps, await startParts({ ...deps, member, incarnation, view, seeds }))
+  running.parts = await startParts({ ...deps, member, incarnation, view, failover, seeds })
+  return facade(deps, running.parts, failover)
 }
 
-const facade = (deps: MeshDeps, parts: Parts): Mesh => {
+const facade = (deps: MeshDeps, parts: Parts, failover: Failover): Mesh => {
   const { net, key, clock, limits } = deps
   const { member, view, book, certificates, issuing, accept, advertiser, trust } = parts
   const roleIn = (certificate: string) => certificates.peek(certificate)?.role
@@ -158,6 +182,12 @@ const facade = (deps: MeshDeps, parts: Parts): Mesh => {
       await accept.ad(envelope, ageMs, peer)
     },
     rpc: createMemberRpc({ net, view, connect: trust.connect, clock, limits }),
+    detector: {
+      configure: failover.configure,
+      report: failover.report,
+      linkOf: parts.watch.linkOf,
+      health: parts.watch.health,
+    },
     governance: parts.governance,
     amendments: parts.amendments,
     onRevoked: parts.expulsion.onRevoked,

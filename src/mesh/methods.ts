@@ -2,7 +2,7 @@
 import { Type, type Static } from 'typebox'
 import { PeerIdSchema } from '../base/advertisement.ts'
 import { limits } from '../base/limits.ts'
-import { Bytes, Count, parser } from '../base/schema.ts'
+import { Bytes, Count, OneOf, parser } from '../base/schema.ts'
 import { unary } from '../net/method.ts'
 
 const RealmIdSchema = Type.String({ pattern: '^[0-9a-f]{64}$' })
@@ -160,16 +160,37 @@ export const viewPush = unary({
   responseBytesMax: 1_024,
 })
 
-/** Are you there? The answer is the callee's own advertisement, so that a probe tells how it is as well. */
+const SealedSchema = Type.Object({ envelope: EnvelopeSchema, ageMs: AgeSchema })
+
+/**
+ * Are you there? The answer is the callee's own advertisement, so that a probe tells how it is as well. One that is accused is
+ * told so with the question: its answer may be lost on a way on which the question was not.
+ */
 export const nodeHeartbeat = unary({
   name: 'node.heartbeat',
   access: 'observer',
-  request: Type.Object({}),
+  request: Type.Object({ accusations: Type.Optional(Type.Array(SealedSchema, { maxItems: limits.accusersKept })) }),
   response: Type.Object({
-    envelope: EnvelopeSchema,
-    ageMs: AgeSchema,
+    ...SealedSchema.properties,
     /** What the callee holds of the caller, so that a caller with a double hears of it. */
     yours: Type.Optional(Type.Object({ incarnation: IncarnationSchema, sequence: IncarnationSchema })),
+  }),
+  requestBytesMax: 8 * 1024,
+  responseBytesMax: 4 * 1024,
+})
+
+/**
+ * Does that member answer you? Asked by a watcher that it does not answer. `unknown` where the callee could not try. NOT_FOUND,
+ * RATE_LIMITED.
+ */
+export const nodeProbe = unary({
+  name: 'node.probe',
+  access: 'observer',
+  request: Type.Object({ peer: PeerIdSchema }),
+  response: Type.Object({
+    outcome: OneOf(['yes', 'no', 'unknown']),
+    rttMs: Type.Optional(Count(2 ** 32)),
+    ad: Type.Optional(SealedSchema),
   }),
   requestBytesMax: 1_024,
   responseBytesMax: 4 * 1024,

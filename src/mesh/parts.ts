@@ -11,6 +11,7 @@ import { createAmendments, type Amendments } from './amendments.ts'
 import { createCertificates, type Certificates } from './certificates.ts'
 import { createDouble, type Double } from './double.ts'
 import { startExpulsion, type Expulsion } from './expulsion.ts'
+import type { Failover } from './failover.ts'
 import { startGossip, type Gossip } from './gossip.ts'
 import { createGovernance, type OwnGovernance } from './governance.ts'
 import type { Incarnation } from './incarnation.ts'
@@ -24,13 +25,16 @@ import { startSync, type Sync } from './sync.ts'
 import { startTrust, type Trust } from './trust.ts'
 import { startUpkeep } from './upkeep.ts'
 import type { MeshView } from './view.ts'
-import { startWatch } from './watch.ts'
+import { createProbe } from './probe.ts'
+import { probeForOthers } from './probe-serving.ts'
+import { startWatch, type Accusing, type Watch } from './watch.ts'
 
 interface PartsDeps extends MeshDeps {
   random: () => number
   member: Member
   incarnation: Incarnation
   view: MeshView
+  failover: Failover
   /** Peers to find the realm by, from the token, the command line and the realm document. */
   seeds: () => readonly Seed[]
 }
@@ -59,6 +63,7 @@ export interface Parts extends Core {
   failingSinceMs(): number | undefined
   /** Peers that are connected and admitted. */
   partners(): string[]
+  watch: Pick<Watch, 'linkOf' | 'health'>
   /** Ends the loops; what can still be said can be said. */
   stop(): void
   close(): void
@@ -152,11 +157,11 @@ const startCore = async (deps: PartsDeps, back: Back): Promise<Core> => {
   return { member, view, book, advertiser, gossip, amendments, governance, ...judges }
 }
 
-type Loops = Pick<Parts, 'partners' | 'stop' | 'failingSinceMs'> & Pick<Sync, 'pull'>
+type Loops = Pick<Parts, 'partners' | 'watch' | 'stop' | 'failingSinceMs'> & Pick<Sync, 'pull'>
 
 /** What goes on by itself: sync, watching, dialling, looking after certificates. */
 const startLoops = (deps: PartsDeps, core: Core): Loops => {
-  const { net, key, clock, log, meter, limits, random } = deps
+  const { net, key, clock, log, meter, limits, random, failover } = deps
   const { member, view, book, refusals, issuing, accept, advertiser, gossip, trust, double } = core
   const { connect } = trust
   const partners = () => net.connected().filter(net.isAdmitted)
@@ -170,14 +175,16 @@ const startLoops = (deps: PartsDeps, core: Core): Loops => {
       .push(peer, [peer])
       .catch((error: unknown) => log.debug('an accused was not told', { peer, error: reasonOf(error) }))
   }
-  const accuse = async (subject: string, incarnation: number): Promise<void> => {
-    const payload = { realm: member.realm().id, subject, incarnation, certificate: member.certificate() }
+  const accuse = async ({ subject, incarnation, evidence, aloud }: Accusing): Promise<void> => {
+    const payload = { realm: member.realm().id, subject, incarnation, certificate: member.certificate(), evidence }
     const envelope = await net.seal(ACCUSATION_DOMAIN, encodeAccusation(payload))
-    if ((await accept.accusation(envelope, 0)) === 'news') await gossip.publish('accusation', envelope)
+    if ((await accept.accusation(envelope, 0)) === 'news' && aloud) await gossip.publish('accusation', envelope)
   }
-  const told = { onAnswered: tellAccused, onShown: double.shown }
-  const watch = startWatch({ net, view, accept, connect, accuse, ...told, clock, log, meter, limits })
-  net.rpc.register([...sync.methods, ...meshMethods(core)])
+  const probe = createProbe({ net, view, accept, connect, onShown: double.shown, clock, log })
+  const probing = { net, view, accept, probe, partners, accuse, onAnswered: tellAccused, settings: failover.settings }
+  const watch = startWatch({ ...probing, random, clock, log, meter, limits })
+  const forOthers = probeForOthers({ probe, view, self: net.peer, onAnswered: tellAccused, clock, limits })
+  net.rpc.register([...sync.methods, ...meshMethods({ ...core, onHeard: tellAccused }), ...forOthers])
   const seeds = startSeeds({ net, view, book, connect, watched: watch.watched, clock, log, limits, random })
   const upkeep = startUpkeep({ net, key, member, issuing, trust, advertiser, view, connect, clock, log, limits })
   const listening = [
@@ -197,6 +204,7 @@ const startLoops = (deps: PartsDeps, core: Core): Loops => {
   advertiser.advertise()
   return {
     partners,
+    watch,
     pull: sync.pull,
     failingSinceMs: upkeep.failingSinceMs,
     stop() {

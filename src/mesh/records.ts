@@ -7,11 +7,22 @@
 import type { Advertisement } from '../base/advertisement.ts'
 import type { Limits } from '../base/limits.ts'
 
-export type PeerState = 'alive' | 'suspect' | 'down' | 'left'
+/** What a record says of its peer. */
+export type RecordState = 'alive' | 'suspect' | 'down' | 'left'
+/** The same for those who read the view: who was down and is alive again is `recovering` for a while (presence.ts). */
+export type PeerState = RecordState | 'recovering'
+
+/**
+ * What a watcher met: nothing listens there, the connection broke under the probe, there is no way or no address, or it is
+ * merely silent.
+ */
+export type Evidence = 'refused' | 'reset' | 'unreachable' | 'no-answer'
 
 /** A watcher's signed word that it cannot reach the subject. `sinceMs` is when it was made, on the local monotonic clock. */
 export interface Accusation {
   readonly accuser: string
+  /** What it met; undefined where it did not say. */
+  readonly evidence?: Evidence | undefined
   readonly envelope: Uint8Array
   readonly sinceMs: number
 }
@@ -71,8 +82,7 @@ const mergeAccusations = (
 }
 
 const sameAccuser = (a: Accusation, b: Accusation): Accusation => ({
-  accuser: a.accuser,
-  envelope: Buffer.compare(a.envelope, b.envelope) <= 0 ? a.envelope : b.envelope,
+  ...(Buffer.compare(a.envelope, b.envelope) <= 0 ? a : b),
   sinceMs: Math.min(a.sinceMs, b.sinceMs),
 })
 
@@ -110,7 +120,7 @@ export const stateOf = (
   record: PeerRecord,
   at: { nowMs: number; peers: number; self: string },
   limits: Pick<Limits, 'downWaitMs' | 'downWaitMsMin' | 'downWaitAloneFactor' | 'downAccusers'>,
-): PeerState => {
+): RecordState => {
   if (record.ad.left) return 'left'
   if (isExpired(record, at.nowMs)) return 'down'
   const { accusations, accusedAtMs } = record

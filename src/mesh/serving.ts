@@ -1,6 +1,7 @@
 /** The handlers of what peers ask about the realm and about this node. Those of view sync are in sync.ts. */
 import { GodelError } from '../base/errors.ts'
 import { bind, type BoundMethod } from '../net/method.ts'
+import type { Refusals } from '../base/refusals.ts'
 import type { Accept } from './accept.ts'
 import type { Advertiser } from './advertiser.ts'
 import type { Gossip } from './gossip.ts'
@@ -26,8 +27,11 @@ export const meshMethods = (parts: {
   advertiser: Advertiser
   gossip: Gossip
   view: MeshView
+  refusals: Refusals
+  /** A peer has spoken against which something may stand: it is to hear of that. */
+  onHeard: (peer: string) => void
 }): BoundMethod[] => {
-  const { issuing, trust, member, accept, advertiser, gossip, view } = parts
+  const { issuing, trust, member, accept, advertiser, gossip, view, refusals, onHeard } = parts
   return [
     bind(realmJoin, async ({ token }, { peer }) => {
       const { certificate, chain } = await issuing.redeem(token, peer)
@@ -50,7 +54,12 @@ export const meshMethods = (parts: {
       if (!membership) throw new GodelError({ code: 'NOT_A_MEMBER', peer, reason: 'it has shown no certificate' })
       return { certificate: await issuing.renew(membership) }
     }),
-    bind(nodeHeartbeat, async (_, { peer }) => {
+    bind(nodeHeartbeat, async ({ accusations = [] }, { peer }) => {
+      for (const { envelope, ageMs } of accusations)
+        await accept
+          .accusation(envelope, ageMs)
+          .catch((error: unknown) => refusals.note('refused an accusation', peer, error))
+      onHeard(peer)
       const held = view.record(peer)?.ad
       const yours = held && { yours: { incarnation: held.incarnation, sequence: held.sequence } }
       return { ...(await advertiser.sealed()), ...yours }

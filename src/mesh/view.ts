@@ -10,6 +10,7 @@ import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import { createDue } from './due.ts'
 import { createEntries, type Held } from './entries.ts'
+import { createPresences, presenceAfter, shownState, stranger } from './presence.ts'
 import {
   accusersOf,
   compareAds,
@@ -19,8 +20,10 @@ import {
   stateOf,
   withAccusation,
   type Accusation,
+  type Evidence,
   type PeerRecord,
   type PeerState,
+  type RecordState,
 } from './records.ts'
 
 export type { PeerState } from './records.ts'
@@ -29,6 +32,8 @@ export type { PeerState } from './records.ts'
 export interface PeerVerdict {
   readonly reason: 'accused' | 'expired'
   readonly accusers: readonly string[]
+  /** What each accuser met, where it said so. */
+  readonly evidence: Readonly<Record<string, Evidence>>
   /** Milliseconds since the first accusation, or since the expiry. */
   readonly sinceMs: number
 }
@@ -41,6 +46,9 @@ export interface PeerView {
   readonly ageMs: number
   readonly self: boolean
   readonly verdict?: PeerVerdict
+  /** How often the peer was seen to start anew, and when last on the local monotonic clock. */
+  readonly restarts: number
+  readonly restartedAtMs?: number
 }
 
 export interface View {
@@ -63,8 +71,11 @@ export type MergeOutcome = 'news' | 'known' | 'stale' | 'self'
 export interface MeshView extends View {
   /** The own entry. `record` is the last word that was sealed, `present` the state of now. */
   setSelf(record: PeerRecord, present: () => Advertisement): void
-  /** Merges a verified record; QUEUE_FULL at limits.peersPerRealmMax. Never changes the own entry. */
-  merge(record: PeerRecord): MergeOutcome
+  /**
+   * Merges a verified record; QUEUE_FULL at limits.peersPerRealmMax. Never changes the own entry. A word that came `straight`
+   * from its author has the age that its author says, whatever others say of it, before or afterwards.
+   */
+  merge(record: PeerRecord, options?: { straight: boolean }): MergeOutcome
   /** Adds a verified accusation; counts only against the incarnation that is known of its subject. */
   accuse(subject: string, incarnation: number, accusation: Accusation): MergeOutcome
   /** Takes out what is known of a peer, without a tombstone; listeners hear of one that was up that it is down. */
@@ -103,14 +114,16 @@ type ViewLimits = Pick<
   | 'downWaitMsMin'
   | 'downWaitAloneFactor'
   | 'downAccusers'
+  | 'recoveryTimeMs'
 >
 
 export const createView = (
   { clock, limits, log }: { clock: Clock; limits: ViewLimits; log: Log },
-  { peer: self }: { peer: string },
+  { peer: self, recoveryTimeMs = () => limits.recoveryTimeMs }: { peer: string; recoveryTimeMs?: () => number },
 ): MeshView => {
   const held = createEntries(self)
   const due = createDue(clock.monotonicMs())
+  const presences = createPresences()
   /** Those whose state changes with time before their life is over. */
   const unsettled = new Set<string>()
   const recordListeners = new Set<(before: PeerRecord | undefined, now: PeerRecord | undefined) => void>()
@@ -131,6 +144,7 @@ export const createView = (
       ageMs: own ? 0 : Math.max(0, Math.round(nowMs - record.issuedAtMs)),
       self: own,
       ...(verdict && { verdict }),
+      ...presences.shown(record.peer),
     }
   }
 
@@ -147,7 +161,7 @@ export const createView = (
     }
   }
 
-  const stateNow = (record: PeerRecord, previous: Held | undefined, peers: number): PeerState => {
+  const stateNow = (record: PeerRecord, previous: Held | undefined, peers: number): RecordState => {
     const state = stateOf(record, { nowMs: clock.monotonicMs(), peers, self }, limits)
     // A growing mesh lengthens the wait; what was down stays so until its subject speaks with a higher incarnation.
     const wasDown = previous?.state === 'down' && previous.record.ad.incarnation === record.ad.incarnation
@@ -172,16 +186,27 @@ export const createView = (
     return slot
   }
 
+  /** What a record means here and now, with what this node alone knows of the peer. */
+  const judged = (record: PeerRecord, previous: Held | undefined, peers: number) => {
+    const { peer } = record
+    const state = stateNow(record, previous, peers)
+    const before = previous && { ...previous, presence: presences.get(peer) }
+    const at = { nowMs: clock.monotonicMs(), recoveryTimeMs: recoveryTimeMs() }
+    const presence = presenceAfter(before, { record, state }, at)
+    return { state: shownState(state, presence), presence }
+  }
+
   /** Puts a record in place and tells of it if anything that others can see has changed. */
   const put = (record: PeerRecord, { peers = up, waits = true } = {}): void => {
     const { peer } = record
     const own = peer === self
     const previous = held.get(peer)
-    const state = own && !record.ad.left ? 'alive' : stateNow(record, previous, peers)
+    const { state, presence } = own ? ownJudged(record) : judged(record, previous, peers)
     const spent = !own && isExpired(record, clock.monotonicMs())
     const slot = own ? 0 : filed(peer, dueMsOf(record, spent), waits ? previous?.slot : undefined)
     const entry: Held = { record, state, spent, slot }
     held.set(peer, entry)
+    presences.set(peer, presence)
     if (own || isSettled(state)) unsettled.delete(peer)
     else unsettled.add(peer)
     if (!own) up += Number(isUp(state)) - Number(previous !== undefined && isUp(previous.state))
@@ -206,13 +231,16 @@ export const createView = (
     if (nowMs < dueMsOf(record, spent))
       held.set(peer, { ...entry, slot: filed(peer, dueMsOf(record, spent), undefined) })
     else if (!spent) put(record, { peers, waits: false })
-    if (nowMs >= dueMsOf(record, true)) held.delete(peer)
+    if (nowMs < dueMsOf(record, true)) return
+    held.delete(peer)
+    presences.delete(peer)
   }
 
   const forget = (peer: string): void => {
     const entry = held.get(peer)
     if (!entry || peer === self) return
     held.delete(peer)
+    presences.delete(peer)
     unsettled.delete(peer)
     if (!entry.spent) tellRecord(entry.record, undefined)
     if (!isUp(entry.state)) return
@@ -226,7 +254,7 @@ export const createView = (
     for (const { key, slot } of due.take(nowMs)) lookAt(key, slot, nowMs, peers)
     for (const peer of unsettled) {
       const entry = held.get(peer)
-      if (entry && stateNow(entry.record, entry, peers) !== entry.state) put(entry.record, { peers })
+      if (entry && judged(entry.record, entry, peers).state !== entry.state) put(entry.record, { peers })
     }
   }
 
@@ -260,7 +288,7 @@ export const createView = (
       present = now
       put(record)
     },
-    merge(record) {
+    merge(record, { straight } = { straight: false }) {
       if (record.peer === self) return 'self'
       const known = held.get(record.peer)
       if (!known) {
@@ -268,9 +296,11 @@ export const createView = (
         if (held.size >= limits.peersPerRealmMax)
           throw new GodelError({ code: 'QUEUE_FULL', what: 'the view', limit: limits.peersPerRealmMax })
         put(record)
+        if (straight) presences.hearStraight(record)
         return 'news'
       }
-      const merged = mergeRecords(known.record, record, limits.accusersKept)
+      if (straight) presences.hearStraight(record)
+      const merged = presences.notOlder(mergeRecords(known.record, record, limits.accusersKept))
       if (!isSame(merged, known.record)) put(merged)
       if (compareAds(merged, known.record) !== 0 || accusersOf(merged) !== accusersOf(known.record)) return 'news'
       return compareAds(record, known.record) < 0 ? 'stale' : 'known'
@@ -314,6 +344,8 @@ export const createView = (
   }
 }
 
+const ownJudged = ({ ad }: PeerRecord) => ({ state: ad.left ? 'left' : 'alive', presence: stranger }) as const
+
 /** Nothing changes but by a word, or at the end of its life. */
 const isSettled = (state: PeerState): boolean => state === 'alive' || state === 'down' || state === 'left'
 
@@ -326,13 +358,16 @@ const isSame = (merged: PeerRecord, known: PeerRecord): boolean =>
   merged.accusations === known.accusations
 
 const verdictOf = (record: PeerRecord, state: PeerState, nowMs: number): PeerVerdict | undefined => {
-  if (state === 'alive' || state === 'left') return undefined
+  if (state !== 'suspect' && state !== 'down') return undefined
   const { accusations, accusedAtMs, issuedAtMs, ad } = record
   if (accusations.length > 0 && accusedAtMs !== undefined)
     return {
       reason: 'accused',
       accusers: accusations.map((one) => one.accuser),
+      evidence: Object.fromEntries(
+        accusations.flatMap(({ accuser, evidence }) => (evidence === undefined ? [] : [[accuser, evidence]])),
+      ),
       sinceMs: Math.round(nowMs - accusedAtMs),
     }
-  return { reason: 'expired', accusers: [], sinceMs: Math.round(nowMs - issuedAtMs - ad.ttlMs) }
+  return { reason: 'expired', accusers: [], evidence: {}, sinceMs: Math.round(nowMs - issuedAtMs - ad.ttlMs) }
 }

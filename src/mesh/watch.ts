@@ -1,23 +1,62 @@
 /**
- * The shell around liveness.ts: keeps time, measures the lag of the event loop by its own ticks, sends the probes over
- * existing connections, and signs what the detector accuses. Time takes effect in the view here too.
+ * The shell around liveness.ts: keeps time, sends the probes over existing connections, asks others to probe, and has signed what
+ * the detector accuses. Time takes effect in the view here too.
  */
 import type { Clock, Timer } from '../base/clock.ts'
-import { hasCode, reasonOf } from '../base/errors.ts'
+import { reasonOf } from '../base/errors.ts'
+import type { FailoverSettings } from '../base/failover.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Meter } from '../base/meter.ts'
 import type { Net } from '../net/net.ts'
 import type { Accept } from './accept.ts'
-import { initialLiveness, stepLiveness, type LivenessEvent } from './liveness.ts'
-import { nodeHeartbeat } from './methods.ts'
-import { isUp, type Accusation } from './records.ts'
+import {
+  initialLiveness,
+  stepLiveness,
+  troubleOf,
+  type Link,
+  type LivenessEffect,
+  type LivenessEvent,
+} from './liveness.ts'
+import { nodeProbe } from './methods.ts'
+import type { Probe } from './probe.ts'
+import { isUp, type Accusation, type Evidence } from './records.ts'
 import { createNeighbours } from './ring.ts'
 import type { MeshView } from './view.ts'
+
+/** How the way to a watched peer is. */
+export interface LinkReport {
+  /** `indirect`: it answers others and not this node. */
+  readonly link: Link
+  /** Round trip, smoothed; undefined before the first answer. */
+  readonly rttMs: number | undefined
+  /** Probes in a row that nobody saw answered. */
+  readonly misses: number
+}
+
+/** How far this node can trust its own judgement of others. */
+export interface DetectorHealth {
+  /** 0 is well; each step stretches the timeouts by their own length, up to limits.localHealthMax. */
+  readonly health: number
+  /** It accuses nobody (`loop-lag`), or tells nobody of it (`cut-off`). */
+  readonly slow: boolean
+  readonly why?: 'loop-lag' | 'cut-off'
+  readonly watched: number
+}
+
+export interface Accusing {
+  readonly subject: string
+  readonly incarnation: number
+  readonly evidence: Evidence
+  /** The realm is told; otherwise it stays in the own view. */
+  readonly aloud: boolean
+}
 
 export interface Watch {
   /** The peers that this node watches now. */
   watched(): string[]
+  linkOf(peer: string): LinkReport | undefined
+  health(): DetectorHealth
   disconnected(peer: string): void
   close(): void
 }
@@ -25,14 +64,16 @@ export interface Watch {
 interface WatchDeps {
   net: Pick<Net, 'peer' | 'rpc'>
   view: MeshView
-  accept: Accept
-  connect: (peer: string, signal?: AbortSignal) => Promise<void>
-  /** Seals an accusation, takes it into the own view and tells the realm. */
-  accuse: (subject: string, incarnation: number) => Promise<void>
-  /** A peer has answered against which something stands: it is to hear of that. */
+  accept: Pick<Accept, 'ad'>
+  probe: Probe
+  /** Members that are connected, of whom some are asked. */
+  partners: () => string[]
+  /** Seals an accusation and takes it into the own view. */
+  accuse: (accusing: Accusing) => Promise<void>
+  /** A peer has answered against which something may stand: it is to hear of that. */
   onAnswered: (peer: string) => void
-  /** What a peer holds of this node, as its answer says. */
-  onShown: (peer: string, held: { incarnation: number; sequence: number }) => void
+  settings: () => FailoverSettings
+  random: () => number
   clock: Clock
   log: Log
   meter: Meter
@@ -42,41 +83,72 @@ interface WatchDeps {
 export const startWatch = (deps: WatchDeps): Watch => {
   const { net, view, clock, log, meter, limits } = deps
   const neighbours = createNeighbours(net.peer, limits.watchersPerNode)
-  const isOwn = (accusation: Accusation): boolean => accusation.accuser === net.peer
+  const isOwn = ({ accuser }: Accusation) => accuser === net.peer
   let state = initialLiveness
   let changed = true
   let rewatchAtMs = 0
   let closed = false
   let timer: Timer | undefined
-  let tickedAtMs = clock.monotonicMs()
+
+  /** Settings change while it runs. */
+  const bounds = () => {
+    const { healthCheckIntervalMs, failureThreshold } = deps.settings()
+    return { ...limits, probeIntervalMs: healthCheckIntervalMs, failureThreshold }
+  }
 
   const step = (event: LivenessEvent): void => {
     if (closed) return
-    const [next, effects] = stepLiveness(state, event, limits)
+    const [next, effects] = stepLiveness(state, event, bounds())
     state = next
-    for (const effect of effects) {
-      if (effect.type === 'probe') void probe(effect.peer)
-      else accuse(effect.peer, effect.incarnation)
-    }
+    for (const effect of effects) perform(effect)
   }
 
-  const accuse = (peer: string, incarnation: number): void => {
-    log.info('a peer does not answer', { peer, incarnation })
-    meter.count('mesh_accusations_total')
+  const perform = (effect: LivenessEffect): void => {
+    const { peer } = effect
+    if (effect.type === 'probe') void probe(effect)
+    else if (effect.type === 'ask') ask(effect)
+    else accuse({ subject: peer, ...effect })
+  }
+
+  const accuse = (accusing: Accusing): void => {
+    const { subject, incarnation, evidence, aloud } = accusing
+    log.info('a peer does not answer', { peer: subject, incarnation, evidence, aloud })
+    meter.count('mesh_accusations_total', { evidence })
     deps
-      .accuse(peer, incarnation)
-      .catch((error: unknown) => log.warn('an accusation could not be made', { peer, error: reasonOf(error) }))
+      .accuse(accusing)
+      .catch((error: unknown) => log.warn('an accusation could not be made', { peer: subject, error: reasonOf(error) }))
   }
 
-  const probe = async (peer: string): Promise<void> => {
-    const startMs = clock.monotonicMs()
-    const alive = await ask(deps, peer)
+  const probe = async ({ peer, round, timeoutMs }: Extract<LivenessEffect, { type: 'probe' }>): Promise<void> => {
+    const outcome = await deps.probe(peer, timeoutMs)
     const nowMs = clock.monotonicMs()
-    if (alive) {
-      meter.timing('mesh_probe_ms', nowMs - startMs)
-      deps.onAnswered(peer)
+    if (!outcome.answered) return step({ type: 'failed', nowMs, peer, round, evidence: outcome.evidence })
+    meter.timing('mesh_probe_ms', outcome.rttMs)
+    deps.onAnswered(peer)
+    step({ type: 'answered', nowMs, peer, rttMs: outcome.rttMs })
+  }
+
+  const ask = ({ peer, round, timeoutMs }: Extract<LivenessEffect, { type: 'ask' }>): void => {
+    const others = deps.partners().filter((other) => other !== peer && view.get(other)?.state === 'alive')
+    const helpers = chosen(others, limits.probeHelpers, deps.random)
+    for (const helper of helpers) void askOne(helper, { peer, round, timeoutMs })
+    step({ type: 'asked', nowMs: clock.monotonicMs(), peer, round, helpers: helpers.length })
+  }
+
+  const askOne = async (
+    helper: string,
+    { peer, round, timeoutMs }: { peer: string; round: number; timeoutMs: number },
+  ): Promise<void> => {
+    let outcome: 'yes' | 'no' | 'unknown' = 'unknown'
+    try {
+      const answer = await net.rpc.call(helper, nodeProbe, { peer }, { timeoutMs })
+      ;({ outcome } = answer)
+      if (answer.ad) await deps.accept.ad(answer.ad.envelope, answer.ad.ageMs)
+    } catch (error) {
+      log.debug('a peer could not be asked about another', { peer, helper, error: reasonOf(error) })
     }
-    step({ type: alive ? 'answered' : 'missed', nowMs, peer })
+    meter.count('mesh_indirect_probes_total', { outcome })
+    step({ type: 'helped', nowMs: clock.monotonicMs(), peer, round, outcome })
   }
 
   const peersUp = function* (): Iterable<string> {
@@ -99,13 +171,18 @@ export const startWatch = (deps: WatchDeps): Watch => {
     step({ type: 'watch', nowMs, subjects })
   }
 
+  const health = (): DetectorHealth => {
+    const why = troubleOf(state, clock.monotonicMs(), limits)
+    return { health: state.health, slow: why !== undefined, ...(why && { why }), watched: state.subjects.size }
+  }
+
   const tick = (): void => {
     const nowMs = clock.monotonicMs()
-    const lagMs = nowMs - tickedAtMs - limits.livenessTickMs
-    tickedAtMs = nowMs
     view.sweep()
     if (changed || nowMs >= rewatchAtMs) rewatch(nowMs)
-    step({ type: 'tick', nowMs, lagMs })
+    step({ type: 'tick', nowMs })
+    meter.gauge('mesh_detector_health', state.health)
+    meter.gauge('mesh_detector_slow', Number(health().slow))
     timer = clock.after(limits.livenessTickMs, tick)
   }
 
@@ -119,6 +196,11 @@ export const startWatch = (deps: WatchDeps): Watch => {
 
   return {
     watched: () => [...state.subjects.keys()],
+    linkOf(peer) {
+      const subject = state.subjects.get(peer)
+      return subject && { link: subject.link, rttMs: subject.rttMs, misses: subject.misses }
+    },
+    health,
     disconnected: (peer) => step({ type: 'disconnected', nowMs: clock.monotonicMs(), peer }),
     close() {
       closed = true
@@ -128,31 +210,11 @@ export const startWatch = (deps: WatchDeps): Watch => {
   }
 }
 
-/** Whether a peer gives any answer within limits.probeTimeoutMs; a refusal is one too. Its advertisement is taken in. */
-const ask = async (
-  {
-    net,
-    accept,
-    connect,
-    onShown,
-    clock,
-    log,
-    limits,
-  }: Pick<WatchDeps, 'net' | 'accept' | 'connect' | 'onShown' | 'clock' | 'log' | 'limits'>,
-  peer: string,
-): Promise<boolean> => {
-  const deadline = new AbortController()
-  const timer = clock.after(limits.probeTimeoutMs, () => deadline.abort())
-  try {
-    await connect(peer, deadline.signal)
-    const answer = await net.rpc.call(peer, nodeHeartbeat, {}, { timeoutMs: limits.probeTimeoutMs })
-    if (answer.yours) onShown(peer, answer.yours)
-    await accept.ad(answer.envelope, answer.ageMs, peer)
-    return true
-  } catch (error) {
-    log.debug('a probe brought no advertisement', { peer, error: reasonOf(error) })
-    return !hasCode(error, 'PEER_UNREACHABLE', 'STREAM_LOST', 'DEADLINE_EXCEEDED', 'CANCELLED')
-  } finally {
-    timer.cancel()
-  }
+/** Some of them at random. */
+const chosen = (from: readonly string[], count: number, random: () => number): string[] => {
+  const left = [...from]
+  const taken: string[] = []
+  while (taken.length < count && left.length > 0)
+    taken.push(...left.splice(Math.min(left.length - 1, Math.floor(random() * left.length)), 1))
+  return taken
 }

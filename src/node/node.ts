@@ -5,7 +5,8 @@
  * options.ts            what a node is started with, and its traits
  * data-directory.ts     the files of a data directory
  * reports.ts            what the API tells about the node and its peers
- * candidate-feed.ts     from the mesh's view to the candidates of routing
+ * candidate-feed.ts     from the mesh's views to the candidates of routing
+ * outside.ts            nodes of other realms, and the end of what they may run here
  * listen-port.ts        where to listen when nobody said
  * start-memory.ts       gives back the memory that only starting needed
  * doctor.ts             what stands in the way on this host
@@ -46,6 +47,7 @@ import { pathsIn } from './data-directory.ts'
 import { openFileLog } from './file-log.ts'
 import { listenAddresses, rememberPort } from './listen-port.ts'
 import { slotsOf, traitsOf, type NodeOptions } from './options.ts'
+import { guestsOf, noGuests, watchGrants } from './outside.ts'
 import { createPrometheusMeter } from './prometheus-meter.ts'
 import { createRealClock } from './real-clock.ts'
 import { createServices, type Stage } from './reports.ts'
@@ -140,7 +142,11 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
   // Admission comes before the mesh, which tells of it, and tells the mesh when there is something to tell.
   const told: { mesh?: Mesh } = {}
   const admission = createAdmission(
-    { clock, limits, peer: net.peer, traits, onChange: () => told.mesh?.advertise() },
+    {
+      ...{ clock, limits, peer: net.peer, traits },
+      realm: () => told.mesh?.realm().id,
+      onChange: () => told.mesh?.advertise(),
+    },
     { slots: slotsOf(options, limits) },
   )
   // While it starts or stops, a node is known and takes nothing: what it advertises then is that it is draining.
@@ -220,14 +226,18 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
   const { dataDir, net, mesh, store, clock, log, traits, isolation, admission } = deps
   const { peer } = net
   const { view, rpc } = mesh
+  const guests = noGuests
   const candidates = createCandidates()
-  stack.defer(feedCandidates({ view, candidates, clock, limits }))
+  stack.defer(feedCandidates({ view, guests, candidates, clock, limits }))
 
   const ownership = await startOwnership({
     peer,
+    realm: () => mesh.realm().id,
     rpc,
     sealer: net,
     view,
+    guests,
+    guestsOf: guestsOf(net),
     store,
     clock,
     log: log.child({ room: 'ownership' }),
@@ -260,10 +270,12 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
     openGrant: (grant) => openGrant(net, grant),
   })
   stack.defer(() => host.close())
+  stack.defer(watchGrants({ host, mesh, peer, pins: () => [], clock, log: agentLog, limits }))
 
   const agents = createAgents({
     net,
     mesh,
+    guests,
     ownership,
     candidates,
     host,

@@ -38,6 +38,7 @@ export const createServices = (deps: ReportDeps): NodeServices => {
     node: () => nodeReport(deps),
     peers: () => [...mesh.view.entries()].map((entry) => peerReport(entry, deps)),
     realm: () => realmReport(mesh),
+    failover: { report: mesh.detector.report, configure: mesh.detector.configure },
     invite: async (order) => {
       const expiresAtMs = clock.wallMs() + order.ttlMs
       return { token: await mesh.invite(order), role: order.role, uses: order.uses, expiresAtMs }
@@ -49,7 +50,7 @@ export const createServices = (deps: ReportDeps): NodeServices => {
 
 const nodeReport = (deps: ReportDeps): NodeStatusReport => {
   const { net, mesh, traits, isolation, dataDir, startedAtMs, admission } = deps
-  const peers = { alive: 0, suspect: 0, down: 0, left: 0 }
+  const peers = { alive: 0, suspect: 0, down: 0, left: 0, recovering: 0 }
   for (const entry of mesh.view.entries()) if (!entry.self) peers[entry.state]++
   const capacity = admission.capacity()
   return {
@@ -65,15 +66,36 @@ const nodeReport = (deps: ReportDeps): NodeStatusReport => {
     capacity,
     traits,
     peers,
+    detector: mesh.detector.health(),
     agents: { running: capacity.running },
     isolation: { level: isolation.level, ...(isolation.reason !== undefined && { reason: isolation.reason }) },
   }
 }
 
-const peerReport = ({ peer, state, ad, ageMs, self }: PeerView, { net, mesh }: ReportDeps): PeerReport => ({
+const peerReport = (entry: PeerView, { net, mesh, clock }: ReportDeps): PeerReport => ({
+  ...briefly(entry),
+  ...presenceReport(entry, mesh, clock),
+  connected: entry.self || net.isConnected(entry.peer),
+  addresses: entry.self ? net.addresses() : mesh.addressesOf(entry.peer),
+})
+
+/** How it is, why, and how the way to it is. */
+const presenceReport = ({ peer, state, verdict, restarts, restartedAtMs }: PeerView, mesh: Mesh, clock: Clock) => {
+  const { link, rttMs } = mesh.detector.linkOf(peer) ?? {}
+  const wall = (monotonicMs: number) => Math.round(clock.wallMs() - (clock.monotonicMs() - monotonicMs))
+  return {
+    state,
+    ...(verdict && { verdict: { ...verdict, accusers: [...verdict.accusers] } }),
+    ...(link !== undefined && { link }),
+    ...(rttMs !== undefined && { rttMs: Math.round(rttMs * 10) / 10 }),
+    restarts,
+    ...(restartedAtMs !== undefined && { restartedAtMs: wall(restartedAtMs) }),
+  }
+}
+
+const briefly = ({ peer, ad, ageMs, self }: PeerView) => ({
   peer,
   name: ad.name,
-  state,
   status: ad.status,
   ...(ad.region !== undefined && { region: ad.region }),
   currentLoad: ad.currentLoad,
@@ -89,8 +111,6 @@ const peerReport = ({ peer, state, ad, ageMs, self }: PeerView, { net, mesh }: R
   incarnation: ad.incarnation,
   sequence: ad.sequence,
   self,
-  connected: self || net.isConnected(peer),
-  addresses: self ? net.addresses() : mesh.addressesOf(peer),
 })
 
 const realmReport = (mesh: Mesh): RealmReport => {

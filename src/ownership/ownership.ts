@@ -5,7 +5,8 @@
  * records.ts     a record and the owner's grant: sealing, opening, which of two stands
  * homes.ts       which members keep the records of an agent
  * shelf.ts       the records that this node keeps as a home
- * methods.ts     record.put and record.get between peers
+ * abroad.ts      records of agents that run in another realm than their own
+ * methods.ts     record.put, record.get and record.hand between peers
  *
  * A host publishes at the homes of its agents; a look-up asks them. A lower epoch is refused everywhere, which is how a
  * host learns that its copy has been superseded. The room decides nothing about agents: it tells, and `agents` acts.
@@ -15,23 +16,26 @@ import { every, type Clock } from '../base/clock.ts'
 import { hasCode, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
+import type { GuestView } from '../mesh/guest-view.ts'
 import type { View } from '../mesh/view.ts'
 import { bind, type BoundMethod, type Rpc } from '../net/method.ts'
 import type { Store } from '../store/store.ts'
+import { createAbroad } from './abroad.ts'
 import { homesOf } from './homes.ts'
-import { recordGet, recordPut } from './methods.ts'
+import { recordGet, recordHand, recordPut } from './methods.ts'
 import { openRecord, sealRecord, supersedes, type SealedRecord, type Sealer } from './records.ts'
 import { openShelf, type Held } from './shelf.ts'
 
 export interface Ownership {
   /**
    * Tells the homes of an agent where it is. Resolves once most of them have it on disk, or all have been tried, with the number
-   * that have. STALE_EPOCH when a home knows a higher epoch, CONFLICT when one knows that the agent has ended, FORBIDDEN.
+   * that have. The homes of an agent of another realm are told by a node of that realm.
+   * STALE_EPOCH when a home knows a higher epoch, CONFLICT when one knows that the agent has ended, FORBIDDEN.
    */
   publish(record: AgentRecord, grant: Uint8Array): Promise<number>
   /** The newest record of an agent that its homes (and this node) know; undefined when none does. */
   lookup(agent: string, signal?: AbortSignal): Promise<AgentRecord | undefined>
-  /** Agents that this node knows as a home and whose host is in `unanswered` or not up in this node's view. */
+  /** Agents that this node knows as a home and whose host is in `unanswered`, abroad, or not up in this node's view. */
   orphans(unanswered: ReadonlySet<string>): Agent[]
   /** Hands the records of hosts that are gone to the homes of now. */
   handOn(): Promise<void>
@@ -42,9 +46,15 @@ export interface Ownership {
 
 interface OwnershipDeps {
   peer: string
+  /** The id of this node's realm. */
+  realm: () => string
   rpc: Rpc
   sealer: Sealer
   view: View
+  /** Nodes outside the realm. */
+  guests: Pick<GuestView, 'get'>
+  /** The nodes of another realm that are connected at the moment. */
+  guestsOf: (realm: string) => readonly string[]
   store: Store
   clock: Clock
   log: Log
@@ -53,13 +63,14 @@ interface OwnershipDeps {
 
 /** Starts the room: reads the shelf, and from then on hands records on as homes change. */
 export const startOwnership = async (deps: OwnershipDeps): Promise<Ownership> => {
-  const { peer, rpc, sealer, view, clock, log, limits } = deps
+  const { peer, rpc, sealer, view, guests, clock, log, limits } = deps
   const shelf = await openShelf(deps)
+  const abroad = createAbroad({ ...deps, isMember: (other) => view.get(other) !== undefined })
   const members = () => view.alive().map((entry) => entry.peer)
   const homes = (agent: string) => homesOf(agent, members(), limits.agentHomes)
   const isUp = (host: string) => {
     const state = view.get(host)?.state
-    return state === 'alive' || state === 'suspect'
+    return state !== undefined && state !== 'down' && state !== 'left'
   }
 
   const put = async (home: string, sealed: SealedRecord): Promise<void> => {
@@ -108,7 +119,8 @@ export const startOwnership = async (deps: OwnershipDeps): Promise<Ownership> =>
   /** A dead host cannot refresh its records: the homes that are left hand them to the ones that took over. */
   const handOn = async (): Promise<void> => {
     await shelf.sweep()
-    for (const { record, sealed } of shelf.all().filter((held) => !isUp(held.record.agent.host))) {
+    const isGone = ({ record }: Held) => !isUp(record.agent.host) && guests.get(record.agent.host)?.state !== 'alive'
+    for (const { record, sealed } of shelf.all().filter(isGone)) {
       await publishSealed(record.agent.id, sealed).catch((error: unknown) =>
         log.debug('a record was not handed on', { agent: record.agent.id, error: reasonOf(error) }),
       )
@@ -123,7 +135,8 @@ export const startOwnership = async (deps: OwnershipDeps): Promise<Ownership> =>
 
   return {
     async publish(record, grant) {
-      return publishSealed(record.agent.id, await sealRecord(sealer, record, grant))
+      const sealed = await sealRecord(sealer, record, grant)
+      return abroad.isForeign(record) ? abroad.hand(record, sealed) : publishSealed(record.agent.id, sealed)
     },
     async lookup(agent, signal) {
       const answers = await Promise.allSettled(
@@ -140,21 +153,20 @@ export const startOwnership = async (deps: OwnershipDeps): Promise<Ownership> =>
         .map((held) => held.record.agent)
         .filter((agent) => unanswered.has(agent.host) || !isUp(agent.host)),
     handOn,
-    methods: methodsOver(shelf.put, shelf.get),
+    methods: [
+      bind(recordPut, async (sealed) => {
+        const { agent } = await shelf.put(sealed)
+        return { epoch: agent.epoch }
+      }),
+      bind(recordGet, ({ agent }) => {
+        const held = shelf.get(agent)
+        return held ? { held: held.sealed } : {}
+      }),
+      bind(recordHand, async (sealed, { peer: from }) => {
+        const { agent } = await abroad.receive(sealed, from)
+        return { homes: await publishSealed(agent.id, sealed) }
+      }),
+    ],
     close: () => loop.stop(),
   }
 }
-
-const methodsOver = (
-  put: (sealed: SealedRecord) => Promise<AgentRecord>,
-  get: (agent: string) => Held | undefined,
-): BoundMethod[] => [
-  bind(recordPut, async (sealed) => {
-    const { agent } = await put(sealed)
-    return { epoch: agent.epoch }
-  }),
-  bind(recordGet, ({ agent }) => {
-    const held = get(agent)
-    return held ? { held: held.sealed } : {}
-  }),
-]

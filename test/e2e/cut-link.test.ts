@@ -33,7 +33,8 @@ beforeAll(async () => {
   machines = site.machines
   const inPool = ['first', 'second']
   const argsOf = (name: string) => (inPool.includes(name) ? ['--label', 'pool=x'] : [])
-  nodes = await bed.realm(machines.map((machine) => ({ name: machine.name, machine, args: argsOf(machine.name) })))
+  const specs = machines.map((machine) => ({ name: machine.name, machine, args: argsOf(machine.name) }))
+  nodes = await bed.realm(specs, 'admin')
   await everybodyUp()
 }, 60_000)
 afterAll(async () => {

@@ -15,7 +15,8 @@ afterEach(async () => {
 const DETECTOR_BOUND_MS = 12_000
 
 const three = async (): Promise<[TestNode, TestNode, TestNode]> => {
-  const nodes = await bed.realm(['one', 'two', 'three'].map((name) => ({ name, args: ['--capacity', '4'] })))
+  const specs = ['one', 'two', 'three'].map((name) => ({ name, args: ['--capacity', '4'] }))
+  const nodes = await bed.realm(specs, 'admin')
   await waitFor('every node sees three', async () => {
     const views = await Promise.all(nodes.map((node) => node.json(['peers'])))
     return views.every((view) => view.peers.filter((peer: { state: string }) => peer.state === 'alive').length === 3)

@@ -75,7 +75,8 @@ beforeAll(async () => {
   agent = (await siege.api('POST', '/v1/agents', {})).body.id
   member = await startRawPeer(siege.target)
   stranger = await startRawPeer(siege.target)
-  usedUp = await siege.invite(1)
+  // An admin, which gets past the checks of roles to what lies behind them.
+  usedUp = await siege.invite(1, 'admin')
   credentials = await join(member, usedUp)
   before = await siege.shown()
   await member.hangUp()
@@ -122,6 +123,7 @@ const requests = async (): Promise<Record<string, unknown>> => {
     'node.left': { envelope },
     'record.put': held,
     'record.get': { agent },
+    'record.hand': held,
     'agent.reserve': { spec, epoch: 1 },
     'agent.spawn': { spec, epoch: 1, grant, reservation: 'rs_none', staged: false },
     'agent.status': { agent },

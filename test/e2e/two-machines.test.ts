@@ -15,11 +15,13 @@ let other: TestNode
 let gpu: TestNode
 
 beforeAll(async () => {
-  ;[plain, other, gpu] = (await bed.realm([
+  const specs = [
     { name: 'plain', args: ['--capacity', '4'] },
     { name: 'other', args: ['--capacity', '4', '--region', 'eu-west'] },
     { name: 'gpu-box', args: ['--capacity', '4', '--gpu', '1', '--gpu-types', 'nvidia-a100'] },
-  ])) as [TestNode, TestNode, TestNode]
+  ]
+  // Admins act on the agents of all.
+  ;[plain, other, gpu] = (await bed.realm(specs, 'admin')) as [TestNode, TestNode, TestNode]
   await waitFor('every node sees three', async () => {
     for (const node of [plain, other, gpu]) {
       const { peers } = await node.json(['peers'])

@@ -3,6 +3,7 @@
  * so that a test can tell what happened and what did not.
  */
 import type { NodeServices } from '../../src/api/services.ts'
+import type { FailoverReport } from '../../src/base/failover.ts'
 import type { Agent, ExecEvent, ExecSpec, SpawnRequest } from '../../src/base/agent.ts'
 import { GodelError } from '../../src/base/errors.ts'
 import { mintId } from '../../src/base/ids.ts'
@@ -63,6 +64,10 @@ export const fakeDecision = (requestId: string): Decision => ({
 export const createFakeNode = (): FakeNode => {
   const agentsById = new Map<string, Agent>()
   const changes: string[] = []
+  let failover: FailoverReport = {
+    ...{ healthCheckIntervalMs: 1_000, failureThreshold: 3, recoveryTimeMs: 5_000 },
+    source: 'default',
+  }
   const execs: FakeNode['execs'] = []
   const spawned: SpawnRequest[] = []
   const uploads: Uint8Array[] = []
@@ -121,7 +126,8 @@ export const createFakeNode = (): FakeNode => {
         shareable: false,
         shareFraction: 0,
       },
-      peers: { alive: 1, suspect: 0, down: 0, left: 0 },
+      peers: { alive: 1, suspect: 0, down: 0, left: 0, recovering: 0 },
+      detector: { health: 0, slow: false, watched: 1 },
       agents: { running: 2 },
       isolation: { level: 'bwrap' },
     }),
@@ -144,6 +150,7 @@ export const createFakeNode = (): FakeNode => {
         incarnation: 1,
         sequence: 1,
         self: false,
+        restarts: 0,
         connected: true,
         addresses: [],
       },
@@ -164,6 +171,16 @@ export const createFakeNode = (): FakeNode => {
     async invite({ uses, ttlMs, role }) {
       changes.push('invite')
       return { token: 'GDL1.token', uses, role, expiresAtMs: 1_800_000_000_000 + ttlMs }
+    },
+    failover: {
+      report: () => failover,
+      async configure({ scope, ...change }) {
+        changes.push('configure')
+        if (scope === 'realm')
+          throw new GodelError({ code: 'FORBIDDEN', action: 'changing the realm', reason: 'no root key is here' })
+        failover = { ...failover, ...change, source: 'node' }
+        return failover
+      },
     },
     metrics: async () => 'up 1\n',
     agents: {

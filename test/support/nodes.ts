@@ -118,11 +118,11 @@ export const createTestBed = () => {
     return testNode(spec, dataDir, child, await readyOf(child, spec.name), start)
   }
 
-  /** A realm: the first spec founds it, the others join by one token. */
-  const realm = async (specs: NodeSpec[]): Promise<TestNode[]> => {
+  /** A realm: the first spec founds it, the others join by one token, as members unless told. */
+  const realm = async (specs: NodeSpec[], role: 'admin' | 'member' = 'member'): Promise<TestNode[]> => {
     const founder = await start(specs[0]!)
     if (specs.length === 1) return [founder]
-    const { token } = await founder.json(['realm', 'invite', '--uses', String(specs.length - 1)])
+    const { token } = await founder.json(['realm', 'invite', '--role', role, '--uses', String(specs.length - 1)])
     return [founder, ...(await Promise.all(specs.slice(1).map((spec) => start({ ...spec, join: token }))))]
   }
 

@@ -45,7 +45,7 @@ export interface Siege {
   readonly lastWordOfGuest: Uint8Array
   readonly target: { peer: string; address: string }
   api(method: string, path: string, body?: unknown): Promise<Answer>
-  invite(uses: number): Promise<string>
+  invite(uses: number, role?: 'admin' | 'member'): Promise<string>
   log(): Promise<LogLine[]>
   /** The sum of a metric over its labels. */
   metric(name: string): Promise<number>
@@ -63,8 +63,8 @@ export const startSiege = async (): Promise<Siege> => {
     ...{ labels: {}, capabilities: [], gpu: { count: 0, types: [] }, shareable: false, acceptUnsandboxed: true },
   })
   const api: Siege['api'] = (method, path, body) => callApi({ dataDir }, method, path, body)
-  const invite = async (uses: number): Promise<string> => {
-    const { status, body } = await api('POST', '/v1/realm/invitations', { uses })
+  const invite: Siege['invite'] = async (uses, role = 'member') => {
+    const { status, body } = await api('POST', '/v1/realm/invitations', { uses, role })
     if (status >= 300) throw new Error(`no invitation: ${JSON.stringify(body)}`)
     return body.token
   }

@@ -4,9 +4,10 @@ import type { NodeTraits } from '../../../src/base/advertisement.ts'
 import type { Requirements } from '../../../src/base/agent.ts'
 import { mintId } from '../../../src/base/ids.ts'
 import { limits } from '../../../src/base/limits.ts'
+import type { GuestStanding } from '../../../src/base/standing.ts'
 import { createAdmission } from '../../../src/agents/admission.ts'
 import { createFakeClock } from '../../fakes/clock.ts'
-import { specWith } from '../../support/agents.ts'
+import { REALM, specWith } from '../../support/agents.ts'
 
 const SELF = `12D3KooW${'A'.repeat(44)}`
 const CALLER = `12D3KooW${'B'.repeat(44)}`
@@ -24,10 +25,14 @@ const traits: NodeTraits = {
   shareFraction: 0,
 }
 
-const admissionOf = (slots: number, fields: Partial<NodeTraits> = {}) => {
+const admissionOf = (slots: number, fields: Partial<NodeTraits> = {}, draining = { now: false }) => {
   const clock = createFakeClock()
   let changes = 0
-  const deps = { clock, limits, peer: SELF, traits: { ...traits, ...fields }, onChange: () => changes++ }
+  const deps = {
+    ...{ clock, limits, peer: SELF, traits: { ...traits, ...fields }, onChange: () => changes++ },
+    realm: () => REALM,
+    draining: () => draining.now,
+  }
   return { clock, changes: () => changes, admission: createAdmission(deps, { slots }) }
 }
 let minted = 0
@@ -163,4 +168,85 @@ test('a peer that is put out holds no reservation from then on, and others keep 
   expect(() => admission.take(held.id, CALLER, theirs.id)).toThrow(
     expect.objectContaining({ code: 'RESERVATION_EXPIRED' }),
   )
+})
+
+describe('a draining node', () => {
+  test('takes nothing new, of nobody, and keeps what it has', () => {
+    const draining = { now: false }
+    const { admission } = admissionOf(4, {}, draining)
+    const { id, agent } = admission.reserve(spec(), 1, CALLER)
+    draining.now = true
+    for (const from of [CALLER, SELF])
+      expect(() => admission.reserve(spec(), 1, from)).toThrow(
+        expect.objectContaining({ detail: { code: 'DRAINING', node: 'box' } }),
+      )
+    expect(admission.capacity()).toMatchObject({ status: 'draining', running: 1 })
+    // What was promised before is kept.
+    expect(admission.take(id, CALLER, agent)).toMatchObject({ agent })
+    draining.now = false
+    expect(admission.reserve(spec(), 1, CALLER).from).toBe(CALLER)
+  })
+})
+
+describe('guests', () => {
+  const ABROAD = 'b'.repeat(64)
+  const THIRD = 'c'.repeat(64)
+  const OTHER = `12D3KooW${'D'.repeat(44)}`
+  const shared = { shareable: true, shareFraction: 0.5 }
+  const standing = (fields: Partial<GuestStanding> = {}): GuestStanding => ({
+    ...{ kind: 'guest', by: 'realm', realm: ABROAD, scopes: ['exec'], agentsPerNode: 2, ...fields },
+  })
+  const pin = standing({ by: 'pin', realm: undefined })
+  const foreign = (realm = ABROAD) => ({ ...spec(), realm })
+  const exceeded = (limit: number) =>
+    expect.objectContaining({ detail: expect.objectContaining({ code: 'QUOTA_EXCEEDED', limit }) })
+
+  test('of one realm get as many slots of a node as their grant says, reservations and other guests of it included', () => {
+    const { admission } = admissionOf(8, shared)
+    admission.occupy({ id: spec().id, realm: ABROAD, owner: OTHER })
+    const { agent } = admission.reserve(foreign(), 1, CALLER, standing())
+    expect(() => admission.reserve(foreign(), 1, CALLER, standing())).toThrow(exceeded(2))
+    expect(() => admission.reserve(foreign(), 1, OTHER, standing())).toThrow(exceeded(2))
+    // A member is not held up by it, nor another realm, and a slot given back can be had again.
+    admission.reserve(spec(), 1, CALLER)
+    admission.reserve(foreign(THIRD), 1, OTHER, standing({ realm: THIRD }))
+    admission.release(agent)
+    expect(admission.reserve(foreign(), 1, CALLER, standing()).realm).toBe(ABROAD)
+  })
+
+  test('of all realms together get the shared part of the slots, rounded down', () => {
+    const { admission } = admissionOf(5, shared)
+    admission.reserve(foreign(), 1, CALLER, standing({ agentsPerNode: 9 }))
+    admission.reserve(foreign(THIRD), 1, OTHER, standing({ realm: THIRD, agentsPerNode: 9 }))
+    expect(() => admission.reserve(foreign(), 1, CALLER, standing({ agentsPerNode: 9 }))).toThrow(exceeded(2))
+    for (let slot = 2; slot < 5; slot++) admission.reserve(spec(), 1, CALLER)
+    expect(admission.capacity()).toMatchObject({ running: 5, maxConcurrent: 5 })
+  })
+
+  test('that are pinned need no shareable node, and are counted one by one', () => {
+    const { admission } = admissionOf(8)
+    for (let slot = 0; slot < 2; slot++) admission.reserve(foreign(), 1, CALLER, pin)
+    expect(() => admission.reserve(foreign(), 1, CALLER, pin)).toThrow(exceeded(2))
+    expect(admission.reserve(foreign(), 1, OTHER, pin).from).toBe(OTHER)
+    expect(() => admission.reserve(foreign(), 1, OTHER, standing())).toThrow(
+      expect.objectContaining({ code: 'UNFIT', message: expect.stringContaining('not shareable') }),
+    )
+  })
+
+  test('are refused on a full node like everybody', () => {
+    const { admission } = admissionOf(2, { shareable: true, shareFraction: 1 })
+    for (let slot = 0; slot < 2; slot++) admission.reserve(spec(), 1, CALLER)
+    expect(() => admission.reserve(foreign(), 1, OTHER, standing())).toThrow(
+      expect.objectContaining({ code: 'AT_CAPACITY' }),
+    )
+  })
+
+  test('learn nothing of its labels', () => {
+    const { admission } = admissionOf(4, shared)
+    const wants = { requirements: { nodeLabels: { env: 'prod' } } }
+    expect(() => admission.reserve({ ...foreign(), ...wants }, 1, CALLER, standing())).toThrow(
+      expect.objectContaining({ code: 'UNFIT' }),
+    )
+    expect(admission.reserve({ ...spec(), ...wants }, 1, CALLER).from).toBe(CALLER)
+  })
 })

@@ -91,6 +91,7 @@ const meshOf = (
         if (running !== undefined) upsert(peer.at(-1)!, running)
       },
     },
+    guests: { get: () => undefined },
     candidates,
     rpc,
     sealer: caller,

@@ -6,7 +6,7 @@ import type { Agent } from '../../../src/base/agent.ts'
 import { encode } from '../../../src/base/codec.ts'
 import { mintId } from '../../../src/base/ids.ts'
 import { limits } from '../../../src/base/limits.ts'
-import { agentWith } from '../../support/agents.ts'
+import { agentWith, REALM } from '../../support/agents.ts'
 
 const peer = `12D3KooW${'A'.repeat(44)}`
 
@@ -23,9 +23,10 @@ const largest = (n: number): Agent => {
 test('a list of agents fits into its answers, however large the agents are, and none is left out', async () => {
   const agents = Array.from({ length: 40 }, (_, n) => largest(n))
   const orphans = Array.from({ length: 200 }, (_, n) => agentWith({ id: mintId('ag', n), host: peer, owner: peer }))
-  const parts = { host: { list: () => agents }, ownership: { orphans: () => orphans }, limits }
+  const mesh = { membership: () => ({ role: 'observer' }), realm: () => ({ id: REALM }) }
+  const parts = { mesh, host: { list: () => agents }, ownership: { orphans: () => orphans }, limits }
   const { handle } = agentMethods(parts as never).find(({ method }) => method.name === agentList.name)!
-  const pages = handle({ unanswered: [] } as never, {} as never) as AsyncIterable<typeof response>
+  const pages = handle({ unanswered: [] } as never, { peer } as never) as AsyncIterable<typeof response>
   const got: typeof response = { agents: [], orphans: [] }
   for await (const page of pages) {
     expect(encode(page).byteLength).toBeLessThan(agentList.responseBytesMax)

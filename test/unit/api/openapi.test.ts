@@ -35,12 +35,14 @@ test('it is OpenAPI 3.1 and names every route', () => {
     'GET /v1/realm',
     'GET /v1/routes',
     'GET /v1/routes/events',
+    'GET /v1/settings/failover',
     'POST /v1/agents',
     'POST /v1/agents/{id}/exec',
     'POST /v1/agents/{id}/execs/{execId}/stdin',
     'POST /v1/realm/invitations',
     'POST /v1/routes/explain',
     'POST /v1/uploads',
+    'PUT /v1/settings/failover',
   ])
 })
 

@@ -50,6 +50,19 @@ describe('the node', () => {
     expect(await client.metrics()).toBe('up 1\n')
   })
 
+  test('takes settings while it runs, times in words or in milliseconds', async () => {
+    expect(await client.failover()).toMatchObject({ failureThreshold: 3, source: 'default' })
+    const changed = { healthCheckIntervalMs: 500, failureThreshold: 4, recoveryTimeMs: 120_000, source: 'node' }
+    const failover = { healthCheckInterval: 500, failureThreshold: 4, recoveryTime: '2m' }
+    expect(await client.configure({ failover })).toEqual(changed)
+    expect(await client.failover()).toEqual(changed)
+    await expect(client.configure({ failover: { scope: 'realm' } })).rejects.toMatchObject({ code: 'FORBIDDEN' })
+    for (const wrong of [{ healthCheckInterval: 249 }, { failureThreshold: 0 }, { recoveryTime: -1 }])
+      await expect(client.configure({ failover: wrong })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+    const soon = client.configure({ failover: { recoveryTime: '2 fortnights' } })
+    await expect(soon).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', detail: { field: 'recoveryTime' } })
+  })
+
   test('that is not ready says so, and that is no error', async () => {
     server.node.ready = false
     const health = await client.health()

@@ -7,7 +7,7 @@ import { limits } from '../../../src/base/limits.ts'
 import { silentLog } from '../../../src/base/log.ts'
 import { silentMeter } from '../../../src/base/meter.ts'
 import type { Realm } from '../../../src/identity/realm-document.ts'
-import { ACCUSATION_DOMAIN, AD_DOMAIN, createAccept } from '../../../src/mesh/accept.ts'
+import { ACCUSATION_DOMAIN, AD_DOMAIN, createAccept, encodeAccusation } from '../../../src/mesh/accept.ts'
 import { createCertificates } from '../../../src/mesh/certificates.ts'
 import { judgeMessage } from '../../../src/mesh/gossip.ts'
 import { takeInPage } from '../../../src/mesh/pages.ts'
@@ -233,6 +233,60 @@ describe('garbage', () => {
     const half = { ...good, accusations: [{ envelope: new Uint8Array([9]), ageMs: 0 }] }
     expect(await takeInPage({ accept, refusals }, other.peer, [bad, good, half])).toBe(2)
     expect(view.get(author.peer)?.state).toBe('alive')
+  })
+})
+
+describe('accusations that do not hold', () => {
+  test('forged, old, foreign, of oneself or of nobody known: no sequence of them changes what is shown of a peer', async () => {
+    const { accept, view } = start()
+    await accept.ad(await sealAd(author, adBy(author, { incarnation: 5 })), 0, author.peer)
+    const against = { realm: realm.id, subject: author.peer, incarnation: 5, certificate: otherCertificate }
+    const good = await sealAccusation(other, against)
+    const strange = await certify(founder, foreign, stranger.peer)
+    const useless = [
+      flip(good),
+      good.slice(0, -1),
+      await sealAccusation(other, { ...against, incarnation: 4 }),
+      await sealAccusation(other, { ...against, incarnation: 6 }),
+      await sealAccusation(other, { ...against, realm: foreign.id }),
+      await sealAccusation(stranger, against), // with another's certificate
+      await sealAccusation(stranger, { ...against, certificate: strange }),
+      await sealAccusation(author, { ...against, certificate }), // against itself
+      await sealAccusation(other, { ...against, subject: stranger.peer }),
+      await sealBy(other, AD_DOMAIN, encodeAccusation(against)), // signed as something else
+      await sealBy(other, ACCUSATION_DOMAIN, encode({ ...against, evidence: 'a feeling' })),
+      encode(against), // not signed
+    ]
+    const before = view.get(author.peer)
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.constantFrom(...useless), { maxLength: 20 }),
+        fc.nat({ max: 2 ** 40 }),
+        async (list, ageMs) => {
+          for (const envelope of list) await accept.accusation(envelope, ageMs).catch(() => 'refused')
+          expect(view.get(author.peer)).toEqual(before)
+        },
+      ),
+      { numRuns: 30 },
+    )
+    expect(await accept.accusation(good, 0)).toBe('news')
+    expect(view.get(author.peer)?.state).toBe('suspect')
+  })
+
+  test('one that holds says what was met, and its age as told by others counts only so far', async () => {
+    const { accept, view } = start()
+    await accept.ad(await sealAd(author, adBy(author)), 0)
+    const words = { realm: realm.id, subject: author.peer, incarnation: 1, certificate: otherCertificate }
+    await accept.accusation(
+      await sealBy(other, ACCUSATION_DOMAIN, encodeAccusation({ ...words, evidence: 'refused' })),
+      2 ** 40,
+    )
+    expect(view.get(author.peer)?.verdict).toEqual({
+      reason: 'accused',
+      accusers: [other.peer],
+      evidence: { [other.peer]: 'refused' },
+      sinceMs: limits.accusationAgeMsMax,
+    })
   })
 })
 

@@ -207,7 +207,7 @@ describe('coming and going', () => {
 
   test('a node that was only stopped is down meanwhile and is told as soon as it answers, without gossip or sync', async () => {
     const [a, b, c] = await startThree({
-      limits: { downWaitMs: 1_000, syncFirstIntervalMs: 60_000, syncIntervalMs: 60_000 },
+      limits: { downWaitMs: 1_000, syncFirstIntervalMs: 60_000, syncIntervalMs: 60_000, recoveryTimeMs: 1_000 },
     })
     await until('everybody admitted', () =>
       [a, b, c].every((node) => node.net.connected().filter(node.net.isAdmitted).length === 2),

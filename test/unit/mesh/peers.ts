@@ -7,7 +7,7 @@ import { issueCertificate } from '../../../src/identity/certificate.ts'
 import { nodeKeyFromSeed, type NodeKey } from '../../../src/identity/node-key.ts'
 import { foundRealm, type Realm } from '../../../src/identity/realm-document.ts'
 import { ACCUSATION_DOMAIN, AD_DOMAIN, encodeAccusation } from '../../../src/mesh/accept.ts'
-import type { PeerRecord } from '../../../src/mesh/records.ts'
+import type { Evidence, PeerRecord } from '../../../src/mesh/records.ts'
 import { seal } from '../../../src/net/envelope.ts'
 import { traitsOf } from '../../support/mesh.ts'
 
@@ -74,4 +74,9 @@ export const recordOf = (
   }
 }
 
-export const accusationBy = (accuser: string, sinceMs: number) => ({ accuser, envelope: encode(accuser), sinceMs })
+export const accusationBy = (accuser: string, sinceMs: number, evidence?: Evidence) => ({
+  accuser,
+  envelope: encode(evidence === undefined ? accuser : [accuser, evidence]),
+  sinceMs,
+  evidence,
+})

@@ -8,6 +8,9 @@ const kept = limits.accusersKept
 const subject = keyOf('subject').peer
 const accusers = ['a', 'b', 'c', 'd', 'e'].map((name) => keyOf(name).peer)
 
+/** One accuser may say two things of one incarnation; everybody picks the same. */
+const evidence = fc.constantFrom('refused' as const, 'no-answer' as const, undefined)
+
 const record: fc.Arbitrary<PeerRecord> = fc
   .record({
     incarnation: fc.integer({ min: 1, max: 3 }),
@@ -15,13 +18,13 @@ const record: fc.Arbitrary<PeerRecord> = fc
     left: fc.boolean(),
     currentLoad: fc.constantFrom(0, 0.5),
     issuedAtMs: fc.integer({ min: 0, max: 50 }),
-    accusations: fc.uniqueArray(fc.tuple(fc.constantFrom(...accusers), fc.integer({ min: 0, max: 50 })), {
+    accusations: fc.uniqueArray(fc.tuple(fc.constantFrom(...accusers), fc.integer({ min: 0, max: 50 }), evidence), {
       selector: ([accuser]) => accuser,
       maxLength: kept,
     }),
   })
   .map(({ issuedAtMs, accusations, ...ad }) => {
-    const list = accusations.map(([accuser, sinceMs]) => accusationBy(accuser, sinceMs))
+    const list = accusations.map((one) => accusationBy(...one))
     list.sort((a, b) => (a.accuser < b.accuser ? -1 : 1))
     const accusedAtMs = list.length === 0 ? undefined : Math.min(...list.map((one) => one.sinceMs))
     return recordOf(subject, ad, { issuedAtMs, accusations: list, accusedAtMs })

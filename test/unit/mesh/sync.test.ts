@@ -156,7 +156,7 @@ describe('a sync', () => {
     expect(seen(a)).toEqual(seen(b))
   })
 
-  test('hands accusations on with their age, so that a third comes to the same verdict', async () => {
+  test('hands accusations on, and a third comes to the same verdict, having counted most of the wait itself', async () => {
     const a = await startNode('a')
     const b = await startNode('b')
     await a.learn('s')
@@ -165,7 +165,11 @@ describe('a sync', () => {
     await clock.advance(10_000)
     await b.learn('s', {}, 10_000)
     await b.sync.withPeer(keyOf('a').peer)
-    expect(b.view.get(keyOf('s').peer)).toMatchObject({ state: 'down', verdict: { sinceMs: 10_000 } })
+    const counted = { sinceMs: limits.accusationAgeMsMax }
+    expect(b.view.get(keyOf('s').peer)).toMatchObject({ state: 'suspect', verdict: counted })
+    await clock.advance(limits.downWaitMs)
+    b.view.sweep()
+    expect(b.view.get(keyOf('s').peer)).toMatchObject({ state: 'down' })
   })
 
   test('adds up the ages, and never hands on what has expired', async () => {

@@ -68,7 +68,7 @@ describe('the view', () => {
     view.merge(heard(a, { ttlMs: 10_000, sequence: 6 }))
     expect(view.get(a)?.state).toBe('down')
     view.merge(heard(a, { ttlMs: 10_000, sequence: 8 }))
-    expect(view.get(a)?.state).toBe('alive')
+    expect(view.get(a)?.state).toBe('recovering')
   })
 
   test('a word that has expired on its way makes no entry', () => {
@@ -107,7 +107,7 @@ describe('the view', () => {
     view.merge(heard(a, { sequence: 9 }))
     expect(view.get(a)?.state).toBe('down')
     view.merge(heard(a, { incarnation: 2 }))
-    expect(changes.map((entry) => entry.state)).toEqual(['alive', 'suspect', 'down', 'down', 'alive'])
+    expect(changes.map((entry) => entry.state)).toEqual(['alive', 'suspect', 'down', 'down', 'recovering'])
   })
 
   test('what is down stays down when the mesh grows', async () => {

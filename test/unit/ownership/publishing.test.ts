@@ -7,7 +7,7 @@ import { startOwnership } from '../../../src/ownership/ownership.ts'
 import { sealGrant } from '../../../src/ownership/records.ts'
 import { openMemoryStore } from '../../../src/store/memory.ts'
 import { createFakeClock } from '../../fakes/clock.ts'
-import { agentWith, ID } from '../../support/agents.ts'
+import { agentWith, ID, REALM } from '../../support/agents.ts'
 import { createSealer, type TestSealer } from '../../support/sealers.ts'
 
 let self: TestSealer
@@ -25,6 +25,9 @@ const publishTo = async (answers: ('ok' | 'never' | ErrorDetail)[]): Promise<num
   const clock = createFakeClock()
   const ownership = await startOwnership({
     peer: self.peer,
+    realm: () => REALM,
+    guests: { get: () => undefined },
+    guestsOf: () => [],
     rpc: {
       call: async (peer: string) => {
         const answer = answers[homes.indexOf(peer)]!

@@ -165,6 +165,30 @@ describe('a decision', () => {
     )
   })
 
+  it('never goes to a node of another realm that is not shared or may not be used, nor outside while the realm has room', () => {
+    const orders = viewArbitrary.chain((rows) =>
+      fc.tuple(
+        fc.constant(rows),
+        fc.shuffledSubarray(rows, { minLength: rows.length }),
+        needArbitrary,
+        policyArbitrary,
+      ),
+    )
+    fc.assert(
+      fc.property(orders, ([rows, shuffled, need, policy]) => {
+        const plan = route(need, candidatesOf(shuffled), policy)
+        expect(plan.pick).toBe(route(need, candidatesOf(rows), policy).pick)
+        const picked = rows.find(({ peer }) => peer === plan.pick)
+        if (!picked || picked.level === 'realm') return
+        expect(picked.trusted).toBe(true)
+        expect(picked.level === 'unregistered' || picked.ad.shareable).toBe(true)
+        const inRealm = rows.filter(({ level }) => level === 'realm')
+        expect(route(need, candidatesOf(inRealm), policy).pick).toBeNull()
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
   it('stands when the picked peer becomes emptier', () => {
     fc.assert(
       fc.property(needArbitrary, viewArbitrary, policyArbitrary, fc.nat(4), (need, rows, policy, fewer) => {

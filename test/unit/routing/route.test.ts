@@ -91,6 +91,42 @@ describe('a hard filter', () => {
   })
 })
 
+describe('a full realm', () => {
+  const full = [rowOf(0, fullAd, { self: true }), rowOf(1, fullAd)]
+  const pinned = (ad: Partial<CandidateAd> = {}, more: Partial<CandidateRow> = {}) =>
+    rowOf(2, ad, { level: 'unregistered', ...more })
+  const foreign = (ad: Partial<CandidateAd> = {}, more: Partial<CandidateRow> = {}) =>
+    rowOf(3, { shareable: true, ...ad }, { level: 'cross-realm', ...more })
+
+  it.each([
+    ['spills over to the unregistered', [pinned(), foreign()], 2, 'unregistered'],
+    ['and then to the shareable of other realms', [pinned(fullAd), foreign()], 3, 'cross-realm'],
+    ['but never to one that is not shareable', [foreign({ shareable: false })], undefined, null],
+    [
+      'nor to one that may not be used',
+      [pinned({}, { trusted: false }), foreign({}, { trusted: false })],
+      undefined,
+      null,
+    ],
+    ['nor to one that drains', [pinned({ status: 'draining' }), foreign({ status: 'draining' })], undefined, null],
+    ['nor to an expired one', [pinned({}, { expired: true }), foreign({}, { expired: true })], undefined, null],
+    [
+      'nor to a recovering one',
+      [pinned({}, { state: 'recovering' }), foreign({}, { state: 'recovering' })],
+      undefined,
+      null,
+    ],
+  ] as const)('%s', (_what, outside, index, level) => {
+    const candidates = candidatesOf([...outside, ...full])
+    const pick = index === undefined ? null : peerOf(index)
+    expect(route(needOf(), candidates, policyOf())).toMatchObject({ pick, level })
+    // The explanation names level and reason of each.
+    const { considered } = explainRoute(needOf(), candidates, policyOf(), 0)
+    for (const { peer, level: of } of outside) expect(considered.find((one) => one.peer === peer)!.level).toBe(of)
+    if (pick === null) for (const one of considered) expect(one.rejected).not.toEqual([])
+  })
+})
+
 describe('the hierarchy', () => {
   const realm = rowOf(1, { running: 7, currentLoad: 0.9 })
   const unregistered = rowOf(2, {}, { level: 'unregistered' })

@@ -1,0 +1,47 @@
+/** What a node has to do with nodes outside its realm, for the rooms that need to know no more than that. */
+import type { Host } from '../agents/host.ts'
+import { outstayed, type Grants } from '../agents/rights.ts'
+import { every, type Clock } from '../base/clock.ts'
+import { reasonOf } from '../base/errors.ts'
+import type { Limits } from '../base/limits.ts'
+import type { Log } from '../base/log.ts'
+import type { GuestView } from '../mesh/guest-view.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import type { Net } from '../net/net.ts'
+
+/** Of a node that knows nobody outside its realm. */
+export const noGuests: GuestView = { get: () => undefined, entries: () => [], onChange: () => () => {} }
+
+/** The nodes of another realm that are connected at the moment. */
+export const guestsOf =
+  (net: Pick<Net, 'connected' | 'standingOf'>) =>
+  (realm: string): string[] =>
+    net.connected().filter((peer) => {
+      const standing = net.standingOf(peer)
+      return standing?.kind === 'guest' && standing.realm === realm
+    })
+
+interface GrantDeps {
+  host: Host
+  mesh: Pick<Mesh, 'realm'>
+  peer: string
+  pins: () => Grants['pins']
+  clock: Clock
+  log: Log
+  limits: Pick<Limits, 'grantCheckMs'>
+}
+
+/** Ends the agents of realms and nodes whose grant was withdrawn, soon after it was. Gives the function that ends the watch. */
+export const watchGrants = ({ host, mesh, peer, pins, clock, log, limits }: GrantDeps): (() => void) => {
+  const check = (): Promise<void> => {
+    const { id, document } = mesh.realm()
+    return host.endWhere((agent) => outstayed(agent, { ...document, pins: pins() }, { here: id, self: peer }))
+  }
+  const loop = every(
+    clock,
+    () => limits.grantCheckMs,
+    check,
+    (error) => log.warn('ending what was withdrawn failed', { error: reasonOf(error) }),
+  )
+  return () => loop.stop()
+}
