@@ -14,6 +14,7 @@
  * workspaces.ts  the files of an agent; workspace-tar.ts as they arrive; uploads.ts on their way from a client
  */
 import type { Agent, ExecEvent, ExecSpec, SpawnRequest } from '../base/agent.ts'
+import { silentAudit, type Audit } from '../base/audit.ts'
 import type { Clock } from '../base/clock.ts'
 import { GodelError, hasCode } from '../base/errors.ts'
 import { mintId } from '../base/ids.ts'
@@ -70,6 +71,7 @@ interface AgentsDeps {
   host: Host
   admission: Admission
   uploads: Uploads
+  audit?: Audit
   clock: Clock
   log: Log
   limits: Limits
@@ -193,7 +195,7 @@ export const createAgents = (deps: AgentsDeps): Agents => {
     receiveUpload: (source) => uploads.receive(source),
     explain: placement.explain,
     decisions,
-    methods: agentMethods({ mesh, host, admission, ownership, limits }),
+    methods: agentMethods({ mesh, host, admission, ownership, limits, audit: deps.audit ?? silentAudit }),
   }
 }
 

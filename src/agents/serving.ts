@@ -1,5 +1,6 @@
 /** What this node does about agents for its peers: each request is checked against what the caller may (rights.ts), then handed to the host. */
 import { isLive, type Agent } from '../base/agent.ts'
+import { silentAudit, type Audit } from '../base/audit.ts'
 import { encode } from '../base/codec.ts'
 import { GodelError, errorWhat, toGodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
@@ -32,6 +33,8 @@ interface ServingDeps {
   host: Host
   admission: Admission
   ownership: Pick<Ownership, 'orphans'>
+  /** Where it is put down what was refused, and who ended an agent of another. */
+  audit?: Audit
   limits: PageLimits
 }
 
@@ -63,7 +66,8 @@ function* inPages(agents: readonly Agent[], limits: PageLimits): Generator<Agent
 }
 
 /** The rows of the room with their handlers. */
-export const agentMethods = ({ mesh, host, admission, ownership, limits }: ServingDeps): BoundMethod[] => {
+export const agentMethods = (deps: ServingDeps): BoundMethod[] => {
+  const { mesh, host, admission, ownership, limits, audit = silentAudit } = deps
   const check = (action: AgentAction, subject: Subject, context: Asking): void =>
     mustAct(action, subject, callerOf(mesh, context), mesh.realm().id)
   const visibleTo = (context: Asking, agents: readonly Agent[]): Agent[] => {
@@ -88,7 +92,15 @@ export const agentMethods = ({ mesh, host, admission, ownership, limits }: Servi
         const reservation = held ? 'held' : admission.reserve(spec, epoch, context.peer, guestOf(context)).id
         return { reservation, held, advertisement: await adFor(context) }
       } catch (error) {
-        const { detail } = toGodelError(error)
+        const { detail, message } = toGodelError(error)
+        // The answer is no error here, so that nobody else puts it down.
+        if (detail.code === 'FORBIDDEN')
+          audit.record({
+            action: `call ${agentReserve.name}`,
+            by: context.peer,
+            outcome: 'refused',
+            reason: `${detail.code}: ${message}`,
+          })
         return {
           refusal: { code: detail.code, reason: errorWhat(detail).slice(0, limits.refusalReasonLengthMax) },
           advertisement: await adFor(context),
@@ -114,9 +126,17 @@ export const agentMethods = ({ mesh, host, admission, ownership, limits }: Servi
       if (guestOf(context)) return
       for (const orphans of inPages(ownership.orphans(new Set(unanswered)), limits)) yield { agents: [], orphans }
     }),
-    bind(agentKill, ({ agent, purge }, context) =>
-      host.kill(agent, { purge, check: (known) => checkOn('stop', known, context) }),
-    ),
+    bind(agentKill, async ({ agent, purge }, context) => {
+      const ended = await host.kill(agent, { purge, check: (known) => checkOn('stop', known, context) })
+      if (context.standing !== undefined && ended.owner !== context.peer)
+        audit.record({
+          action: 'kill an agent of another owner',
+          by: context.peer,
+          subject: agent,
+          outcome: 'done',
+        })
+      return ended
+    }),
     bind(agentExec, ({ agent, epoch, spec }, context) => {
       const known = host.get(agent)
       if (!known) throw new GodelError({ code: 'AGENT_NOT_FOUND', agent })

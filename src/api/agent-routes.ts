@@ -1,9 +1,11 @@
 /** Agents: spawn, list, show, kill. A caller never says where an agent is. */
 import { mintId } from '../base/ids.ts'
+import { audited } from './audited.ts'
 import type { App, RouteDeps } from './routes.ts'
 import { Agent, AgentList, AgentParams, AgentQuery, KillQuery, NoQuery, SpawnRequest } from './schemas.ts'
 
-export const addAgentRoutes = (app: App, { services: { agents }, clock }: RouteDeps): void => {
+export const addAgentRoutes = (app: App, { services, clock }: RouteDeps): void => {
+  const { agents } = services
   app.post(
     '/v1/agents',
     {
@@ -49,7 +51,16 @@ export const addAgentRoutes = (app: App, { services: { agents }, clock }: RouteD
         response: { 200: Agent },
       },
     },
-    async ({ params, query }) => agents.kill(params.id, { purge: query.purge ?? false }),
+    async ({ params: { id }, query: { purge = false } }) => {
+      const own = services.identity().peer
+      const owner = await agents.get(id).then(
+        (agent) => agent.owner,
+        () => own, // what cannot be found is refused by the kill
+      )
+      const kill = () => agents.kill(id, { purge })
+      if (owner === own) return kill()
+      return audited(services.audit, { action: 'kill an agent of another owner', subject: id }, kill)
+    },
   )
 }
 

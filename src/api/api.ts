@@ -6,27 +6,31 @@
  * validation.ts       what may be said: one validator for bodies, parameters and queries; schemas.ts the shapes
  * problem.ts          every error as a problem document
  * body.ts streams.ts  bounds on what comes in, long answers with back-pressure; exec-inputs.ts joins an exec and its input
- * *-routes.ts         the routes by subject; routes.ts is what each is given
+ * *-routes.ts         the routes by subject; routes.ts is what each is given; audited.ts puts privileged acts on record
  * openapi.ts          the document of all of them, from the same schemas
  */
 import { chmod, rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import Fastify from 'fastify'
+import Fastify, { type FastifyRequest } from 'fastify'
 import type { Clock } from '../base/clock.ts'
-import { GodelError, reasonOf } from '../base/errors.ts'
+import { GodelError, reasonOf, toGodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Meter } from '../base/meter.ts'
 import { addAgentRoutes } from './agent-routes.ts'
+import { BY_API } from './audited.ts'
 import { createBodyDeadlines } from './body.ts'
 import { addDecisionRoutes } from './decision-routes.ts'
 import { createExecInputs } from './exec-inputs.ts'
 import { addExecInputRoute, addExecRoutes } from './exec-routes.ts'
 import { createGuard } from './guard.ts'
+import { addFederationRoutes } from './federation-routes.ts'
 import { addNodeRoutes } from './node-routes.ts'
 import { addOpenApi } from './openapi.ts'
+import { addOperatorRoutes } from './operator-routes.ts'
 import { rawProblem, sendProblem } from './problem.ts'
+import { addRealmRoutes } from './realm-routes.ts'
 import type { App, RouteDeps } from './routes.ts'
 import type { NodeServices } from './services.ts'
 import { createStreams } from './streams.ts'
@@ -100,7 +104,7 @@ export const startApi = async (deps: ApiDeps, options: ApiOptions): Promise<Api>
 type Guard = ReturnType<typeof createGuard>
 
 const buildApp = async (deps: ApiDeps, route: RouteDeps, guard: Guard, servers: Servers): Promise<App> => {
-  const { log, meter, limits } = deps
+  const { log, limits } = deps
   const app = Fastify({
     bodyLimit: limits.apiBodyBytesMax,
     serverFactory: servers.attach,
@@ -109,7 +113,7 @@ const buildApp = async (deps: ApiDeps, route: RouteDeps, guard: Guard, servers: 
     frameworkErrors(error, request, reply) {
       // Such a request never reaches the hooks.
       try {
-        guard(request.raw, { open: false })
+        admit(guard, deps, request, { open: false })
         void sendProblem({ log, limits }, error, request, reply)
       } catch (refusal) {
         void sendProblem({ log, limits }, refusal, request, reply)
@@ -124,11 +128,14 @@ const buildApp = async (deps: ApiDeps, route: RouteDeps, guard: Guard, servers: 
     return sendProblem({ log, limits }, new GodelError({ code: 'NOT_FOUND', what: 'route', id }), request, reply)
   })
 
-  addHooks(app, meter, route, guard)
+  addHooks(app, deps, route, guard)
   app.removeContentTypeParser('text/plain')
   await addOpenApi(app, deps.services.identity().version)
   addNodeRoutes(app, route)
   addSettingsRoutes(app, route)
+  addRealmRoutes(app, route)
+  addFederationRoutes(app, route)
+  addOperatorRoutes(app, route)
   addAgentRoutes(app, route)
   addExecRoutes(app, route)
   addDecisionRoutes(app, route)
@@ -136,11 +143,23 @@ const buildApp = async (deps: ApiDeps, route: RouteDeps, guard: Guard, servers: 
   return app
 }
 
-const addHooks = (app: App, meter: Meter, route: RouteDeps, guard: Guard): void => {
+/** Lets the request in or throws, which is put on record: whoever holds no key, and every page that tries. */
+const admit = (guard: Guard, deps: ApiDeps, request: FastifyRequest, access: { open: boolean }): void => {
+  try {
+    guard(request.raw, access)
+  } catch (error) {
+    const { code, message } = toGodelError(error)
+    const action = `${request.method} ${request.routeOptions.url ?? 'of an unknown route'}`
+    deps.services.audit.record({ action, by: BY_API, outcome: 'refused', reason: `${code}: ${message}` })
+    throw error
+  }
+}
+
+const addHooks = (app: App, deps: ApiDeps, route: RouteDeps, guard: Guard): void => {
   app.addHook('onRequest', async (request, reply) => {
     route.deadlines.start(request.raw)
     reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
-    guard(request.raw, { open: request.routeOptions.config.open === true })
+    admit(guard, deps, request, { open: request.routeOptions.config.open === true })
   })
   app.addHook('onSend', async (_request, reply) => {
     // A connection that is kept alive would otherwise outlast the API.
@@ -152,7 +171,7 @@ const addHooks = (app: App, meter: Meter, route: RouteDeps, guard: Guard): void 
       route: request.routeOptions.url ?? 'unknown',
       status: String(reply.statusCode),
     }
-    meter.timing('api_request', reply.elapsedTime, labels)
+    deps.meter.timing('api_request', reply.elapsedTime, labels)
   })
 }
 

@@ -1,5 +1,6 @@
 /** The node itself and its realm: health, identity, status, peers, invitations, metrics. */
 import { GodelError } from '../base/errors.ts'
+import { audited } from './audited.ts'
 import type { App, RouteDeps } from './routes.ts'
 import {
   Health,
@@ -80,11 +81,10 @@ export const addNodeRoutes = (app: App, { services, limits }: RouteDeps): void =
     },
     async ({ body }, reply) => {
       reply.code(201)
-      return services.invite({
-        uses: body.uses ?? 1,
-        ttlMs: body.ttlSeconds === undefined ? limits.tokenTtlMs : body.ttlSeconds * 1_000,
-        role: body.role ?? 'member',
-      })
+      const { uses = 1, role = 'member' } = body
+      const ttlMs = body.ttlSeconds === undefined ? limits.tokenTtlMs : body.ttlSeconds * 1_000
+      const action = `invite ${uses} as ${role}`
+      return audited(services.audit, { action }, () => services.invite({ uses, ttlMs, role }))
     },
   )
 

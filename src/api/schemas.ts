@@ -1,18 +1,26 @@
 /** The shapes that only HTTP has, and the names under which all shapes appear in the OpenAPI document. */
 import { Type, type TSchema } from 'typebox'
-import { AgentIdSchema } from '../base/advertisement.ts'
+import { AgentIdSchema, PeerIdSchema } from '../base/advertisement.ts'
 import { AgentSchema, AgentStatusSchema, ExecEventSchema, ExecSpecSchema, SpawnRequestSchema } from '../base/agent.ts'
 import { idPattern } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import { DecisionSchema } from '../base/need.ts'
+import { ForeignRealmSchema, IssuerReportSchema, PinSchema, RevocationReportSchema } from '../base/federation.ts'
 import {
+  AuditRecordSchema,
+  DrainReportSchema,
+  GrantRequestSchema,
   HealthSchema,
   IdentityReportSchema,
   InvitationRequestSchema,
   InvitationSchema,
   NodeStatusReportSchema,
   PeerReportSchema,
+  PinRequestSchema,
+  PromotionSchema,
   RealmReportSchema,
+  RevocationRequestSchema,
+  TrustRequestSchema,
   UploadSchema,
 } from '../base/report.ts'
 import { FailoverChangeSchema, FailoverReportSchema } from '../base/failover.ts'
@@ -33,6 +41,22 @@ export const RealmReport = titled('RealmReport', RealmReportSchema)
 export const InvitationRequest = titled('InvitationRequest', InvitationRequestSchema)
 export const Invitation = titled('Invitation', InvitationSchema)
 export const Upload = titled('Upload', UploadSchema)
+export const DrainReport = titled('DrainReport', DrainReportSchema)
+export const ForeignRealm = titled('ForeignRealm', ForeignRealmSchema)
+export const Pin = titled('Pin', PinSchema)
+export const Promotion = titled('Promotion', PromotionSchema)
+export const RevocationRequest = titled('RevocationRequest', RevocationRequestSchema)
+export const TrustRequest = titled('TrustRequest', TrustRequestSchema)
+export const GrantRequest = titled('GrantRequest', GrantRequestSchema)
+export const PinRequest = titled('PinRequest', PinRequestSchema)
+
+export const Issuers = titled('Issuers', Type.Object({ issuers: Type.Array(IssuerReportSchema) }))
+export const Revocations = titled('Revocations', Type.Object({ revocations: Type.Array(RevocationReportSchema) }))
+export const Roots = titled('Roots', Type.Object({ roots: Type.Array(Type.String()) }))
+export const RealmCard = titled('RealmCard', Type.Object({ card: Type.String() }))
+export const ForeignRealms = titled('ForeignRealms', Type.Object({ realms: Type.Array(ForeignRealm) }))
+export const Pins = titled('Pins', Type.Object({ peers: Type.Array(Pin) }))
+export const AuditLog = titled('AuditLog', Type.Object({ entries: Type.Array(AuditRecordSchema) }))
 
 export const FailoverChange = titled('FailoverChange', FailoverChangeSchema)
 export const FailoverReport = titled('FailoverReport', FailoverReportSchema)
@@ -105,5 +129,18 @@ export const RoutesQuery = Type.Object(
   { limit: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.decisionsKept })) },
   { additionalProperties: false },
 )
+export const AuditQuery = Type.Object(
+  {
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.auditEntriesKept })),
+    since: Type.Optional(Count()),
+  },
+  { additionalProperties: false },
+)
+/** A node by name or PeerId; a realm by name or id. */
+export const NodeParams = Type.Object({ node: Type.String({ minLength: 1, maxLength: 63 }) })
+export const RealmParams = Type.Object({ realm: Type.String({ minLength: 1, maxLength: 64 }) })
+export const PinParams = Type.Object({ peer: PeerIdSchema })
+/** For an act without any choice. It is JSON all the same, which no page can send without asking. */
+export const NoBody = Type.Object({}, { additionalProperties: false })
 export const NoQuery = Type.Object({}, { additionalProperties: false })
 export const EventsHeaders = Type.Object({ 'last-event-id': Type.Optional(Type.String({ maxLength: 64 })) })

@@ -1,4 +1,5 @@
 /** Settings that change while the node runs. */
+import { audited } from './audited.ts'
 import type { App, RouteDeps } from './routes.ts'
 import { FailoverChange, FailoverReport, NoQuery } from './schemas.ts'
 
@@ -25,6 +26,6 @@ export const addSettingsRoutes = (app: App, { services }: RouteDeps): void => {
         response: { 200: FailoverReport },
       },
     },
-    async ({ body }) => services.failover.configure(body),
+    async ({ body }) => audited(services.audit, { action: 'configure' }, () => services.failover.configure(body)),
   )
 }

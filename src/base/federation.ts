@@ -44,4 +44,11 @@ export const RevocationReportSchema = Type.Object({
 })
 export type RevocationReport = Static<typeof RevocationReportSchema>
 
-export const IssuerReportSchema = Type.Object({ peer: PeerIdSchema, roles: Type.Array(RoleSchema) })
+/** Who may admit, and for which roles. */
+export const IssuerReportSchema = Type.Object({
+  peer: PeerIdSchema,
+  /** Where it is known. */
+  name: Type.Optional(Type.String()),
+  roles: Type.Array(RoleSchema),
+})
+export type IssuerReport = Static<typeof IssuerReportSchema>

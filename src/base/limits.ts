@@ -80,6 +80,20 @@ export const limits = {
   incarnationLeapMax: 1_024, // how far a start goes up at most, so that two copies of one store part at once
   duplicateMarginMs: 2_000, // an own record that is not younger than the start by this may be a leftover of a lost store
 
+  // Other realms and pinned nodes
+  foreignRealmsMax: 16,
+  cardSeedsMax: 8,
+  cardBytesMax: 768 * 1024, // of the text; a chain of realmChainBytesMax fits
+  guestConnectionsWanted: 3, // to the nodes of each named realm
+  guestsRememberedMax: 16, // of each named realm
+  guestTickMs: 500,
+  shareRealmSettleMs: 250, // as syncSettleMs, for the side that answered a dial
+  sharePullBytesMax: 128 * 1024, // of one page
+  sharePullEntriesMax: 100,
+  pinsMax: 64,
+  pinAgentsDefault: 8, // for --accept-peer
+  pinShownIntervalMs: 5_000,
+
   // Store
   storeKeyBytesMax: 1_024,
   storeValueBytesMax: 16 * 1024 * 1024,
@@ -229,6 +243,14 @@ export const limits = {
   logFileBytesMax: 16 * 1024 * 1024,
   logRotateIntervalMs: 60_000,
 
+  // Audit log
+  auditFileBytesMax: 4 * 1024 * 1024, // of the current file and of the one before it
+  auditRepeatMs: 1_000, // the same refusal is written once in this time
+  auditKeysMax: 256, // different entries in that time; refusals beyond are written together
+  auditEntriesKept: 1_000, // in memory, for the API
+  auditEntriesListed: 100,
+  auditTextLengthMax: 512, // of each text of an entry
+
   // API
   apiPort: 7373,
   apiBodyBytesMax: 1024 * 1024,
@@ -245,7 +267,18 @@ export const limits = {
   diskFreeBytesMin: 512 * 1024 * 1024,
   diskFreeBytesWanted: 5 * 1024 * 1024 * 1024,
 
+  // Federation, as the API takes it
+  realmCardBytesMax: 256 * 1024,
+  guestAgentsPerNode: 4, // unless a grant says otherwise
+
+  // Draining
+  drainLookMs: 200, // between two looks at what still runs
+  drainListedMax: 100, // agents named in a report
+  drainTimeoutMsMax: 30 * 24 * 60 * 60_000,
+
   // SDK and CLI
+  clientDrainPollMs: 500,
+  clientAuditPollMs: 1_000,
   clientCallTimeoutMs: 30_000,
   clientSpawnTimeoutMs: 10 * 60_000, // files are sent and repositories cloned meanwhile
   clientAttemptsMax: 4,

@@ -1,20 +1,25 @@
 /** What a node says about itself and its realm over the API: the shapes that the API gives and that the SDK and CLI show. */
 import { Type, type Static } from 'typebox'
 import {
+  AgentIdSchema,
   CapabilitySchema,
   CapacitySchema,
   CostSchema,
   GpuSchema,
   IsolationSchema,
   LabelsSchema,
+  NameSchema,
   NodeStatusSchema,
   NodeTraitsSchema,
   PeerIdSchema,
   RuntimeSchema,
 } from './advertisement.ts'
+import { AgentStatusSchema } from './agent.ts'
+import { ForeignRealmSchema, IssuerReportSchema, RevocationReportSchema } from './federation.ts'
 import { limits } from './limits.ts'
+import { LevelSchema } from './need.ts'
 import { Count, OneOf } from './schema.ts'
-import { RoleSchema } from './standing.ts'
+import { RoleSchema, ScopesSchema } from './standing.ts'
 
 /** `live`: the process answers. `ready`: it takes work. */
 export const HealthSchema = Type.Object({
@@ -66,6 +71,13 @@ export const NodeStatusReportSchema = Type.Object({
   peers: Type.Object({ alive: Count(), suspect: Count(), down: Count(), left: Count(), recovering: Count() }),
   detector: DetectorReportSchema,
   agents: Type.Object({ running: Count() }),
+  /** The operator has asked it to take nothing new. */
+  draining: Type.Optional(Type.Boolean()),
+  certificateExpiresAtMs: Type.Optional(Count()),
+  /** What an operator should hear, in sentences; see the realm. */
+  notes: Type.Optional(Type.Array(Type.String())),
+  /** Peers that are put out, other realms that are named, nodes that are pinned. */
+  trust: Type.Optional(Type.Object({ revocations: Count(), realms: Count(), pins: Count() })),
   isolation: Type.Object({ level: IsolationSchema, reason: Type.Optional(Type.String()) }),
 })
 export type NodeStatusReport = Static<typeof NodeStatusReportSchema>
@@ -83,6 +95,10 @@ export const PeerReportSchema = Type.Object({
   /** How often this node has seen it start anew, and when last. */
   restarts: Count(),
   restartedAtMs: Type.Optional(Count()),
+  /** How it is known: of this realm, of another one, or pinned. */
+  level: Type.Optional(LevelSchema),
+  /** Of a guest: the name of its realm. */
+  realmName: Type.Optional(Type.String()),
   status: NodeStatusSchema,
   region: Type.Optional(Type.String()),
   currentLoad: Type.Number(),
@@ -114,8 +130,10 @@ export const RealmReportSchema = Type.Object({
   /** This node's own role and the end of its certificate. */
   role: RoleSchema,
   certificateExpiresAtMs: Count(),
-  issuers: Type.Array(Type.Object({ peer: PeerIdSchema, roles: Type.Array(RoleSchema) })),
+  issuers: Type.Array(IssuerReportSchema),
   roots: Type.Array(Type.String()),
+  revocations: Type.Optional(Type.Array(RevocationReportSchema)),
+  realms: Type.Optional(Type.Array(ForeignRealmSchema)),
   /** What an operator should hear, in sentences: a certificate that is not renewed, a realm with one issuer. */
   notes: Type.Optional(Type.Array(Type.String())),
 })
@@ -141,3 +159,75 @@ export type Invitation = Static<typeof InvitationSchema>
 
 export const UploadSchema = Type.Object({ upload: Type.String(), bytes: Count() })
 export type Upload = Static<typeof UploadSchema>
+
+/** What a draining node waits for, and what stays. */
+export const DrainReportSchema = Type.Object({
+  draining: Type.Boolean(),
+  /** Nothing runs here: no command, no start of an agent, no slot that is promised. */
+  empty: Type.Boolean(),
+  /** Agents that are starting or in which a command runs, at most limits.drainListedMax. */
+  running: Type.Array(Type.Object({ id: AgentIdSchema, role: Type.String(), status: AgentStatusSchema })),
+  /** Idle agents, which stay until they are ended. */
+  staying: Type.Array(Type.Object({ id: AgentIdSchema, role: Type.String(), status: AgentStatusSchema })),
+  /** Slots that were promised before, whose agents have not come yet. */
+  reserved: Count(),
+})
+export type DrainReport = Static<typeof DrainReportSchema>
+
+/** One entry of the audit log. */
+export const AuditRecordSchema = Type.Object({
+  /** Counts up by one; a gap says that entries are missing. */
+  seq: Count(),
+  atMs: Count(),
+  action: Type.String(),
+  /** A PeerId; `api` for a client of this node's API; `many` in a flood under many names. */
+  by: Type.String(),
+  subject: Type.Optional(Type.String()),
+  outcome: OneOf(['done', 'refused']),
+  reason: Type.Optional(Type.String()),
+  /** How many like it came right before it and were left out. */
+  omitted: Type.Optional(Count()),
+})
+export type AuditRecord = Static<typeof AuditRecordSchema>
+
+/** The node that a request is about, by its name or PeerId. */
+const NodeNameSchema = Type.String({ minLength: 1, maxLength: 63 })
+
+export const PromotionSchema = Type.Object(
+  {
+    node: NodeNameSchema,
+    roles: Type.Optional(Type.Array(RoleSchema, { minItems: 1, maxItems: 3, uniqueItems: true })),
+  },
+  { additionalProperties: false },
+)
+
+export const RevocationRequestSchema = Type.Object(
+  { node: NodeNameSchema, sinceMs: Type.Optional(Count()) },
+  { additionalProperties: false },
+)
+
+export const TrustRequestSchema = Type.Object(
+  {
+    /** The card of another realm, `GDR1.…`. */
+    card: Type.String({ minLength: 1, maxLength: limits.realmCardBytesMax }),
+    out: Type.Optional(Type.Boolean()),
+  },
+  { additionalProperties: false },
+)
+
+export const GrantRequestSchema = Type.Object(
+  { scopes: ScopesSchema, agentsPerNode: Type.Integer({ minimum: 0, maximum: limits.capacityMax }) },
+  { additionalProperties: false },
+)
+
+export const PinRequestSchema = Type.Object(
+  {
+    peer: PeerIdSchema,
+    name: Type.Optional(NameSchema),
+    addresses: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 255 }), { maxItems: 8 })),
+    scopes: Type.Optional(ScopesSchema),
+    agentsPerNode: Type.Optional(Type.Integer({ minimum: 0, maximum: limits.capacityMax })),
+  },
+  { additionalProperties: false },
+)
+export type PinRequest = Static<typeof PinRequestSchema>

@@ -4,8 +4,10 @@
  * main.ts          finds the command and loads that one alone, since every start pays for what it loads (this file)
  * command.ts       what all commands share; values.ts reads the values of options; output.ts prints
  * start.ts         runs a node; start-options.ts reads what it is started with
- * status.ts peers.ts doctor.ts configure.ts   the node, its peers, its host, its settings
- * realm-*.ts       the realm: invite, show
+ * status.ts peers.ts doctor.ts      the node, its peers, its host; configure.ts its settings; drain.ts undrain.ts audit.ts
+ * certificate-end.ts               shared by status.ts and realm-show.ts
+ * realm-*.ts       the realm: who may admit, who is out, its root key, other realms; names.ts confirm.ts help them
+ * federation-*.ts  single nodes outside the realm
  * agent-*.ts       agents: spawn, list, show, kill, exec; spawn-options.ts is shared with why-not.ts
  * routes.ts why-not.ts              placement and its reasons
  */
@@ -27,16 +29,51 @@ const commands: Record<string, Entry | Group> = {
   status: { summary: 'show the state of the node', load: () => import('./status.ts') },
   peers: { summary: 'list the nodes of the realm', load: () => import('./peers.ts') },
   configure: { summary: 'show and change settings of the running node', load: () => import('./configure.ts') },
+  drain: { summary: 'take nothing new, and wait for what runs', load: () => import('./drain.ts') },
+  undrain: { summary: 'take agents again', load: () => import('./undrain.ts') },
+  audit: { summary: 'show what was refused, and what was changed', load: () => import('./audit.ts') },
   doctor: { summary: 'check this host', load: () => import('./doctor.ts') },
   realm: {
     summary: 'the realm of the node',
     examples: [
       ['realm show', 'its id, its version and who may invite'],
       ['realm invite --uses 20 --ttl 2d', 'a token for a whole rack'],
+      ['realm promote gpu-box', 'it may admit members as well'],
+      ['realm revoke stolen-laptop', 'out at once, until lifted'],
+      ['realm card > lab.card', 'for the operator of another realm'],
+      ['realm trust @plant.card --out', 'agents of this realm may go there'],
+      ['realm share plant --scope exec --quota 2', 'its agents may come here'],
     ],
     commands: {
       invite: { summary: 'make a join token', load: () => import('./realm-invite.ts') },
       show: { summary: 'show the realm', load: () => import('./realm-show.ts') },
+      promote: { summary: 'let a member invite and admit', load: () => import('./realm-promote.ts') },
+      demote: { summary: 'take the right to invite from a node', load: () => import('./realm-demote.ts') },
+      revoke: { summary: 'put a node out, at once', load: () => import('./realm-revoke.ts') },
+      lift: { summary: 'take a revocation back', load: () => import('./realm-lift.ts') },
+      revocations: { summary: 'list who is out', load: () => import('./realm-revocations.ts') },
+      'rotate-root': {
+        summary: 'put a new root key in the place of the old',
+        load: () => import('./realm-rotate-root.ts'),
+      },
+      card: { summary: 'print what another realm needs to trust this one', load: () => import('./realm-card.ts') },
+      trust: { summary: 'name another realm by its card', load: () => import('./realm-trust.ts') },
+      share: { summary: 'let the nodes of another realm do something here', load: () => import('./realm-share.ts') },
+      withdraw: { summary: 'end everything with another realm', load: () => import('./realm-withdraw.ts') },
+      realms: { summary: 'list the other realms that are named', load: () => import('./realm-realms.ts') },
+    },
+  },
+  federation: {
+    summary: 'single nodes outside the realm, pinned on both sides',
+    examples: [
+      ['federation register /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW...', 'agents may go there, if it pins this node too'],
+      ['federation register 12D3KooW... --scope exec --quota 2', 'its agents may come here'],
+      ['federation list', 'what each may do here'],
+    ],
+    commands: {
+      register: { summary: 'pin a node', load: () => import('./federation-register.ts') },
+      unregister: { summary: 'end a pin', load: () => import('./federation-unregister.ts') },
+      list: { summary: 'list the pinned nodes', load: () => import('./federation-list.ts') },
     },
   },
   agent: {

@@ -22,6 +22,9 @@ export interface StartFlags extends CommonOptions {
   gpuTypes?: string[]
   costPerHour?: number
   shareable?: boolean
+  shareFraction?: number
+  acceptPeer?: string[]
+  announce?: string[]
   acceptUnsandboxed?: boolean
 }
 
@@ -45,8 +48,18 @@ export const nodeOptionsOf = async (flags: StartFlags, stdin: AsyncIterable<Uint
     gpu: { count: flags.gpu ?? types.length, types },
     ...(costPerHour !== undefined && { costPerHour }),
     shareable: flags.shareable ?? false,
+    ...shareFractionOf(flags),
+    acceptPeers: flags.acceptPeer ?? [],
+    announce: flags.announce ?? [],
     acceptUnsandboxed: flags.acceptUnsandboxed ?? false,
   }
+}
+
+/** Whoever gives a fraction and shares nothing has made a mistake. */
+const shareFractionOf = ({ shareFraction, shareable = false }: StartFlags): { shareFraction?: number } => {
+  if (shareFraction === undefined) return {}
+  if (shareable) return { shareFraction }
+  throw new GodelError({ code: 'INVALID_ARGUMENT', field: '--share-fraction', reason: 'takes --shareable beside it' })
 }
 
 /**

@@ -26,7 +26,7 @@ export const define = (command: Command): void => {
     ['start --realm lab --join @token --gpu 2 --gpu-types nvidia-a100', 'with a token from a file'],
     ['start --realm lab --api-port 0 --data-dir ./second', 'a second node on this machine'],
   ])
-    .option('--realm <name>', 'the realm: made where there is none, joined with --join')
+    .option('--realm <name>', 'the realm: made where there is none, joined with --join; without one the node is in none')
     .option('--name <name>', 'the name of the node (that of the host)')
     .option(
       '--api-port <port>',
@@ -48,6 +48,9 @@ export const define = (command: Command): void => {
     .option('--gpu-types <a,b>', 'of which types; without --gpu, one of each', list('--gpu-types'))
     .option('--cost-per-hour <x>', 'what an hour on it costs', amount('--cost-per-hour'))
     .option('--shareable', 'may be used by federated realms')
+    .option('--share-fraction <x>', 'which part of its slots they may take, up to 1 (1)', amount('--share-fraction'))
+    .option('--accept-peer <peer>', 'pin a node by its PeerId or by a multiaddr with it; may be repeated', gathered)
+    .option('--announce <multiaddr>', 'an address to tell others of this node, as it is; may be repeated', gathered)
     .option('--accept-unsandboxed', 'take agents of other nodes without a sandbox')
     .action((flags: StartFlags) => run(flags, rootName(command)))
 }
@@ -111,14 +114,16 @@ const tell = (event: NodeEvent): void => {
 const welcome = (node: RunningNode, flags: StartFlags, program: string): void => {
   print(`${styled('bold', clean(node.name))} is up.\n`)
   printPairs([
-    ['realm', `${node.realm.name} (${node.realm.id})`],
+    ['realm', node.realm === null ? 'none' : `${node.realm.name} (${node.realm.id})`],
     ['peer', node.peerId],
     ['api', node.api],
     ['listen', node.listen.join(' ')],
     ['data', node.dataDir],
     ['isolation', node.isolation.level],
   ])
-  if (node.join !== undefined) {
+  if (node.realm === null)
+    note(`It is in no realm: give it one with --realm or --join, or let others pin it by its PeerId.`)
+  else if (node.join !== undefined) {
     print(`\nOne more host joins, until ${timeOf(node.join.expiresAtMs)}, with`)
     print(`\n  ${program} start --realm ${clean(node.realm.name)} --join ${clean(node.join.token)}\n`)
     note(`More of them: ${program} realm invite --uses N`)

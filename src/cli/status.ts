@@ -1,7 +1,9 @@
 /** `status`: the node in one view. */
 import type { Command } from 'commander'
 import { clientOf, withCommon, type CommonOptions } from './command.ts'
-import { ageOf, labelsOf, printJson, printPairs } from './output.ts'
+import type { NodeStatusReport } from '../base/report.ts'
+import { certificateEnd } from './certificate-end.ts'
+import { ageOf, labelsOf, note, printJson, printPairs, printWarning } from './output.ts'
 
 export const define = (command: Command): void => {
   withCommon(command, [
@@ -21,8 +23,13 @@ export const define = (command: Command): void => {
       ['node', `${node.name} (${node.peer})`],
       ['realm', node.realm === null ? 'none' : `${node.realm.name} (${node.realm.id})`],
       ['role', node.role],
+      [
+        'certificate',
+        node.certificateExpiresAtMs === undefined ? undefined : certificateEnd(node.certificateExpiresAtMs),
+      ],
       ['status', `${capacity.status}, ${capacity.running} of ${capacity.maxConcurrent} slots taken`],
       ['peers', [`${peers.alive} alive`, ...apart].join(', ')],
+      ['trust', trustOf(node)],
       ['detector', node.detector.slow ? `not trusted: ${node.detector.why}` : undefined],
       ['isolation', node.isolation.level + (node.isolation.reason === undefined ? '' : `: ${node.isolation.reason}`)],
       ['region', traits.region],
@@ -34,5 +41,14 @@ export const define = (command: Command): void => {
       ['up', ageOf(Date.now() - node.startedAtMs)],
       ['version', node.version],
     ])
+    if (node.draining) note('It drains: it takes nothing new. "godel-node undrain" ends that.')
+    for (const text of node.notes ?? []) printWarning(text)
   })
+}
+
+/** Who is out and who is known from outside; nothing where there is nobody. */
+const trustOf = ({ trust }: NodeStatusReport): string | undefined => {
+  if (trust === undefined) return undefined
+  const words = [`${trust.revocations} revoked`, `${trust.realms} other realms`, `${trust.pins} pinned nodes`]
+  return words.filter((text) => !text.startsWith('0 ')).join(', ') || undefined
 }

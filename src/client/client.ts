@@ -1,21 +1,15 @@
 /** The client of one node. It holds no connection and needs no closing. */
 import type { Clock } from '../base/clock.ts'
 import { limits as defaultLimits, type Limits } from '../base/limits.ts'
-import type {
-  Health,
-  IdentityReport,
-  Invitation,
-  InvitationRequest,
-  NodeStatusReport,
-  PeerReport,
-  RealmReport,
-} from '../base/report.ts'
+import type { AuditRecord, DrainReport, Health, IdentityReport, NodeStatusReport, PeerReport } from '../base/report.ts'
 import type { FailoverChange, FailoverReport } from '../base/failover.ts'
 import { AgentsClient } from './agents.ts'
 import { systemClock } from './clock.ts'
 import { discover, type Hints } from './discover.ts'
 import { changeOf, type FailoverTimes } from './failover.ts'
 import { createHttp, type Http } from './http.ts'
+import { drainNode, followAudit, readAudit, type AuditOptions, type DrainOptions } from './operator.ts'
+import { FederationClient, RealmClient } from './realm.ts'
 import { RoutesClient } from './routes.ts'
 
 export interface GodelClientOptions extends Hints {
@@ -31,11 +25,13 @@ export class GodelClient {
   readonly agents: AgentsClient
   readonly routes: RoutesClient
   readonly peers: { list(): Promise<PeerReport[]> }
-  readonly realm: {
-    /** NOT_FOUND on a node without a realm. */
-    show(): Promise<RealmReport>
-    /** A join token; FORBIDDEN where this node may not invite. */
-    invite(request?: InvitationRequest): Promise<Invitation>
+  readonly realm: RealmClient
+  readonly federation: FederationClient
+  readonly audit: {
+    /** The newest entries of the audit log, oldest first. */
+    list(options?: AuditOptions): Promise<AuditRecord[]>
+    /** The newest, and then those that come. */
+    follow(options?: AuditOptions & { signal?: AbortSignal }): AsyncGenerator<AuditRecord>
   }
   readonly #http: Http
 
@@ -46,9 +42,11 @@ export class GodelClient {
     this.agents = new AgentsClient(http)
     this.routes = new RoutesClient(http)
     this.peers = { list: async () => (await http.call<{ peers: PeerReport[] }>('GET', '/v1/peers')).peers }
-    this.realm = {
-      show: () => http.call('GET', '/v1/realm'),
-      invite: (request = {}) => http.call('POST', '/v1/realm/invitations', { body: request }),
+    this.realm = new RealmClient(http)
+    this.federation = new FederationClient(http)
+    this.audit = {
+      list: (options) => readAudit(http, options),
+      follow: (options) => followAudit(http, options),
     }
   }
 
@@ -90,6 +88,16 @@ export class GodelClient {
   async configure({ failover }: { failover: FailoverTimes }): Promise<FailoverReport> {
     const body: FailoverChange = changeOf(failover)
     return this.#http.call('PUT', '/v1/settings/failover', { body })
+  }
+
+  /** Takes nothing new there, and waits until nothing runs; see operator.ts. DEADLINE_EXCEEDED. */
+  drain(options?: DrainOptions): Promise<DrainReport> {
+    return drainNode(this.#http, options)
+  }
+
+  /** Lets the node take agents again. */
+  undrain(): Promise<DrainReport> {
+    return this.#http.call('DELETE', '/v1/node/drain')
   }
 
   /** The metrics of the node in Prometheus' text format. */

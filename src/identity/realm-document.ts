@@ -23,6 +23,21 @@ const Addresses = Type.Array(Type.String({ minLength: 1, maxLength: 255 }), { ma
 export const SeedSchema = Type.Object({ peer: PeerIdSchema, addresses: Addresses })
 export type Seed = Static<typeof SeedSchema>
 
+/** Another realm, as this one names it. */
+const NamedRealmSchema = Type.Object({
+  id: Hash,
+  name: NameSchema,
+  /** Its roots when it was named. */
+  roots: Type.Array(RootKey, { maxItems: 16 }),
+  /** A document of it below this version is an old one, and is not to be believed. */
+  minVersion: Type.Integer({ minimum: 1, maximum: limits.realmDocumentChainMax }),
+  /** Where its nodes are found. */
+  seeds: Type.Array(SeedSchema, { maxItems: limits.cardSeedsMax }),
+  /** Agents of this realm may go there. */
+  out: Type.Boolean(),
+})
+export type NamedRealm = Static<typeof NamedRealmSchema>
+
 /** A peer that is out until lifted. Where it is an issuer, what it issued from `sinceMs` on is void as well. */
 const RevocationSchema = Type.Object({ peer: PeerIdSchema, sinceMs: Count(), issuer: PeerIdSchema })
 
@@ -45,9 +60,7 @@ const RealmDocumentSchema = Type.Object({
     { maxItems: 256 },
   ),
   /** The other realms of the federation. */
-  realms: Type.Array(Type.Object({ id: Hash, name: NameSchema, roots: Type.Array(RootKey, { maxItems: 16 }) }), {
-    maxItems: 16,
-  }),
+  realms: Type.Array(NamedRealmSchema, { maxItems: limits.foreignRealmsMax }),
   seeds: Type.Array(SeedSchema, { maxItems: 64 }),
   revocations: Type.Array(RevocationSchema, { maxItems: 1_024 }),
   /** Entries of issuers (revocation.ts) that the root overrules, up to a version. */
@@ -63,7 +76,7 @@ const RealmDocumentSchema = Type.Object({
       scopes: ScopesSchema,
       agentsPerNode: Count(limits.capacityMax),
     }),
-    { maxItems: 16 },
+    { maxItems: limits.foreignRealmsMax },
   ),
   settings: Type.Record(Type.String({ maxLength: 63 }), Type.Unknown(), { maxProperties: 256 }),
   issuedAtMs: Count(),

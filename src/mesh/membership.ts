@@ -11,7 +11,7 @@ import type { Log } from '../base/log.ts'
 import { parser } from '../base/schema.ts'
 import { issueCertificate, verifyCertificate, type Membership } from '../identity/certificate.ts'
 import type { JoinToken } from '../identity/join-token.ts'
-import type { NodeKey } from '../identity/node-key.ts'
+import { createNodeKey, type NodeKey } from '../identity/node-key.ts'
 import {
   foundRealm,
   issuersOf,
@@ -37,6 +37,8 @@ export interface Credentials {
 
 export interface Member {
   realm(): Realm
+  /** The node is in no realm: what `realm` gives is its own alone, and is shown to nobody as one. */
+  isStandalone(): boolean
   head(): RealmHead
   certificate(): string
   membership(): Membership
@@ -72,7 +74,8 @@ export interface MemberOptions {
 
 /**
  * REALM_MISMATCH where the names or the ids of store, token and `--realm` differ, JOIN_REQUIRED for a fresh node with seeds
- * and no token, INVALID_ARGUMENT for one with neither a realm's name nor a token, and what joining can throw.
+ * and no token, and what joining can throw. A fresh node with none of these is in no realm, which a realm's name or a token at
+ * a later start ends: its key, and with it its PeerId, stay.
  */
 export const openMember = async (deps: MemberDeps, options: MemberOptions): Promise<Member> => {
   const { token } = options
@@ -82,12 +85,6 @@ export const openMember = async (deps: MemberDeps, options: MemberOptions): Prom
   if (stored) return stored
   if (token) return keep(deps, await deps.join(token), token)
   if (options.bootstrap.length > 0) throw new GodelError({ code: 'JOIN_REQUIRED', seed: options.bootstrap[0]! })
-  if (options.realm === undefined)
-    throw new GodelError({
-      code: 'INVALID_ARGUMENT',
-      field: 'realm',
-      reason: 'is needed to found a realm, or a join token',
-    })
   return keep(deps, await found(deps, options.realm), undefined)
 }
 
@@ -98,6 +95,7 @@ const takeUp = async (deps: MemberDeps, options: MemberOptions): Promise<Member 
   if (chainBytes === undefined) return undefined
   const { token } = options
   const bare = await verifyChain(parseStoredChain(decode(chainBytes, 'the stored realm')))
+  if (isStandalone(bare) && (options.realm !== undefined || token || options.bootstrap.length > 0)) return undefined
   const revocations = await openRevocations(deps, { realm: bare.id })
   const realm = withRevocations(bare, revocations.entries())
   if (options.realm !== undefined && options.realm !== realm.name)
@@ -130,13 +128,23 @@ const takeUp = async (deps: MemberDeps, options: MemberOptions): Promise<Member 
   }
 }
 
-const found = async (deps: MemberDeps, name: string): Promise<Credentials> => {
+/** Of a node that is in no realm the private one has this setting. */
+const STANDALONE = 'standalone'
+export const isStandalone = ({ document }: Pick<Realm, 'document'>): boolean => document.settings[STANDALONE] === true
+
+/** A realm of that name, or, without one, the private one of a node in none, whose root key is thrown away: it never changes. */
+const found = async (deps: MemberDeps, name: string | undefined): Promise<Credentials> => {
   const { key, clock, limits, log } = deps
   const wallMs = clock.wallMs()
-  const realm = await foundRealm({ name, rootKey: await deps.rootKey(), founder: key.peer, wallMs })
+  const founding =
+    name === undefined
+      ? { name: 'none', rootKey: createNodeKey(), settings: { [STANDALONE]: true } }
+      : { name, rootKey: await deps.rootKey() }
+  const realm = await foundRealm({ ...founding, founder: key.peer, wallMs })
   const grant = { issuer: key, realm: realm.id, peer: key.peer, role: 'admin' } as const
   const certificate = await issueCertificate({ ...grant, wallMs, ttlMs: limits.certificateTtlMs })
-  log.info('founded a realm', { realm: realm.name, id: realm.id })
+  if (name === undefined) log.info('this node is in no realm')
+  else log.info('founded a realm', { realm: realm.name, id: realm.id })
   return { chain: realm.chain, certificate }
 }
 
@@ -220,6 +228,7 @@ const createMember = (
 
   return {
     realm: () => realm,
+    isStandalone: () => isStandalone(realm),
     certificate: () => certificate,
     membership: () => membership,
     grants: () => grantsOf(realm, key.peer),
@@ -228,6 +237,7 @@ const createMember = (
       version: realm.document.version,
       hash: realm.headHash,
       revocations: revocations.hash(),
+      ...(isStandalone(realm) && { standalone: true }),
     }),
     learn: (chain) => inTurn(() => learn(chain)),
     hear: (texts) => inTurn(() => hear(texts)),

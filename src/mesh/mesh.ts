@@ -11,11 +11,13 @@
  * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; member-rpc.ts calls members; upkeep.ts renews certificates
  * governance.ts      what operators change: documents by amendments.ts, who is out by revocations.ts; notes.ts what they should hear
  * expulsion.ts       what follows when somebody is put out; realm-news.ts how gossip brings it; double.ts a copy of this node
- * pins.ts guest-view.ts   who is known from outside the realm
+ * outside.ts         what is outside the realm: foreign.ts guests.ts pins.ts guest-seeds.ts who that is; share.ts shared-self.ts share-ad.ts
+ *                    public-address.ts shelves.ts guest-view.ts what is told and heard; foreign-governance.ts what operators say of it
  */
 import type { Capacity, NodeTraits } from '../base/advertisement.ts'
+import type { Audit } from '../base/audit.ts'
 import type { Clock } from '../base/clock.ts'
-import { reasonOf, type GodelError } from '../base/errors.ts'
+import { GodelError, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Meter } from '../base/meter.ts'
@@ -24,19 +26,21 @@ import { readJoinToken, type JoinToken } from '../identity/join-token.ts'
 import type { NodeKey } from '../identity/node-key.ts'
 import type { Realm, RealmDocument, Seed } from '../identity/realm-document.ts'
 import type { RootKeys } from '../identity/root-keys.ts'
-import type { Role } from '../base/standing.ts'
+import type { Role, Standing } from '../base/standing.ts'
 import type { Net } from '../net/net.ts'
 import type { Store } from '../store/store.ts'
 import { openFailover, type Failover } from './failover.ts'
 import type { Amendments } from './amendments.ts'
-import type { OwnGovernance } from './governance.ts'
+import type { Governance } from './governance.ts'
+import type { GuestView } from './guest-view.ts'
 import { openIncarnation } from './incarnation.ts'
 import { redeemToken } from './join.ts'
 import { createMemberRpc, type MemberRpc } from './member-rpc.ts'
 import { openMember } from './membership.ts'
 import { nodeHeartbeat, nodeLeft } from './methods.ts'
 import { notesOf } from './notes.ts'
-import { startParts, type Parts } from './parts.ts'
+import { addressesOf, startParts, type Parts } from './parts.ts'
+import type { Pins } from './pins.ts'
 import { seedOf, type AddressBook } from './seeds.ts'
 import { createView, type View } from './view.ts'
 import type { DetectorHealth, LinkReport } from './watch.ts'
@@ -49,6 +53,8 @@ export interface MeshDeps {
   readonly log: Log
   readonly meter: Meter
   readonly limits: Limits
+  /** Where refusals are put down; nowhere unless told. */
+  readonly audit?: Audit | undefined
   /** What the node can take at this moment. Read often; must be cheap. */
   readonly capacity: () => Capacity
   readonly traits: NodeTraits
@@ -69,6 +75,8 @@ export interface MeshOptions {
   readonly join?: string | undefined
   /** Multiaddrs that end in /p2p/PEER. */
   readonly bootstrap: readonly string[]
+  /** Multiaddrs that others are told of this node, beside those that it knows of itself; outside the realm too. */
+  readonly announce?: readonly string[] | undefined
 }
 
 export interface Invitation {
@@ -79,13 +87,20 @@ export interface Invitation {
 
 export interface Mesh {
   readonly view: View
+  /** The realm; of a node in none, a private one that is shown to nobody (`isStandalone`). */
   realm(): Realm
+  isStandalone(): boolean
   /** This node's own membership. */
   membership(): Membership
   /** The capacity has changed: it is read again and told at once, within the rate. */
   advertise(): void
   /** The role of a member, which is admitted or known from its advertisement; undefined for strangers. */
   roleOf(peer: string): Role | undefined
+  /** Who a peer is here: a member, connected or known by its advertisement, or a guest that is connected. */
+  standingOf(peer: string): Standing | undefined
+  /** The nodes outside the realm that show themselves. */
+  readonly guests: GuestView
+  readonly pins: Pins
   /** A join token. FORBIDDEN, with who can instead, when this node is no issuer for the role; INVALID_ARGUMENT. */
   invite(invitation: Invitation): Promise<string>
   /** Takes in an advertisement that came with an answer; INVALID_MESSAGE, CERTIFICATE_INVALID when it does not hold. */
@@ -97,7 +112,7 @@ export interface Mesh {
   /** Calls to members, connected first; one that is down is PEER_UNREACHABLE at once. */
   readonly rpc: MemberRpc
   readonly detector: Detector
-  readonly governance: OwnGovernance
+  readonly governance: Governance
   /** Changes of the realm document, for those who add to what governance does. */
   readonly amendments: Amendments
   /** A peer has been put out: nothing that it holds here counts any more. */
@@ -152,25 +167,43 @@ export const startMesh = async (given: MeshDeps, options: MeshOptions): Promise<
   const recoveryTimeMs = () => failover.settings().recoveryTimeMs
   const view = createView({ clock, limits, log }, { peer: key.peer, recoveryTimeMs })
   const seeds = () => [...(token?.seeds ?? []), ...bootstrap, ...member.realm().document.seeds]
-  running.parts = await startParts({ ...deps, member, incarnation, view, failover, seeds })
+  running.parts = await startParts({
+    ...{ ...deps, member, incarnation, view, failover, seeds },
+    announce: options.announce ?? [],
+  })
   return facade(deps, running.parts, failover)
 }
 
 const facade = (deps: MeshDeps, parts: Parts, failover: Failover): Mesh => {
   const { net, key, clock, limits } = deps
   const { member, view, book, certificates, issuing, accept, advertiser, trust } = parts
+  const { outside } = parts
+  const roleOf = (peer: string): Role | undefined => {
+    if (peer === key.peer) return member.membership().role
+    const shown = trust.membershipOf(peer) ?? certificates.peek(view.record(peer)?.ad.certificate ?? '')
+    return shown?.role
+  }
   const roleIn = (certificate: string) => certificates.peek(certificate)?.role
   return {
     view,
     realm: member.realm,
+    isStandalone: member.isStandalone,
     membership: member.membership,
-    advertise: advertiser.advertise,
-    roleOf(peer) {
-      if (peer === key.peer) return member.membership().role
-      const shown = trust.membershipOf(peer) ?? certificates.peek(view.record(peer)?.ad.certificate ?? '')
-      return shown?.role
+    advertise() {
+      advertiser.advertise()
+      outside.advertise()
     },
-    invite: (invitation) => issuing.invite(invitation, seedsFor(net, view, book)),
+    roleOf,
+    standingOf(peer) {
+      const role = roleOf(peer)
+      return net.standingOf(peer) ?? (role && { kind: 'member', role })
+    },
+    guests: outside.view,
+    pins: outside.pins,
+    invite: async (invitation) => {
+      if (member.isStandalone()) throw new GodelError({ code: 'REALM_REQUIRED', action: 'inviting' })
+      return issuing.invite(invitation, seedsFor(net, view, book))
+    },
     async acceptAd(envelope, ageMs) {
       await accept.ad(envelope, ageMs)
     },
@@ -196,7 +229,7 @@ const facade = (deps: MeshDeps, parts: Parts, failover: Failover): Mesh => {
       const [realm, membership, wallMs] = [member.realm(), member.membership(), clock.wallMs()]
       return notesOf({ realm, membership, wallMs, admins, renewalFailingSinceMs: parts.failingSinceMs() })
     },
-    addressesOf: book.addressesOf,
+    addressesOf: (peer) => addressesOf({ book, outside, limits }, peer),
     connect: trust.connect,
     async leave() {
       parts.stop()
@@ -215,13 +248,14 @@ const facade = (deps: MeshDeps, parts: Parts, failover: Failover): Mesh => {
 }
 
 /** By gossip for everybody, and straight to those that are connected, since gossip may lose it. */
-const sayGoodBye = async ({ net, limits }: MeshDeps, { book, advertiser, partners }: Parts): Promise<void> => {
+const sayGoodBye = async ({ net, limits }: MeshDeps, { book, advertiser, partners, outside }: Parts): Promise<void> => {
   await book.remember(partners())
+  const outsideToo = outside.leave()
   const envelope = await advertiser.leave()
   const calls = partners().map((peer) =>
     net.rpc.call(peer, nodeLeft, { envelope }, { timeoutMs: limits.leaveTimeoutMs }),
   )
-  await Promise.allSettled(calls)
+  await Promise.allSettled([...calls, outsideToo])
 }
 
 /** This node first, since it alone redeems its tokens, then others through which the realm can be found. */

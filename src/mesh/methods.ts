@@ -33,6 +33,8 @@ const RealmHeadSchema = Type.Object({
   hash: RealmIdSchema,
   /** The hash of the revocations that the sender knows. */
   revocations: Type.Optional(RealmIdSchema),
+  /** The sender is in no realm: this is only what its PeerId is in. */
+  standalone: Type.Optional(Type.Boolean()),
 })
 export const parseRealmHead = parser('the head of a realm', RealmHeadSchema)
 /** Which realm, and its newest document and revocations that the sender knows. */
@@ -204,4 +206,75 @@ export const nodeLeft = unary({
   response: Type.Object({}),
   requestBytesMax: 4 * 1024,
   responseBytesMax: 1_024,
+})
+
+/** What a node shares, as it is handed on among the nodes of its realm and to guests; see share-ad.ts. */
+export const ShareRecordSchema = Type.Object({ envelope: EnvelopeSchema, ageMs: AgeSchema })
+export type ShareRecord = Static<typeof ShareRecordSchema>
+
+/** The sender's realm has a newer document or newer revocations: guests hear of it from those that they are connected to. */
+export const realmNews = unary({
+  name: 'realm.news',
+  access: 'observer',
+  guests: 'any',
+  request: Type.Object({ head: RealmHeadSchema }),
+  response: Type.Object({}),
+  requestBytesMax: 1_024,
+  responseBytesMax: 1_024,
+})
+
+const ShareDigestSchema = Type.Object({
+  peer: PeerIdSchema,
+  incarnation: IncarnationSchema,
+  sequence: IncarnationSchema,
+  left: Type.Boolean(),
+})
+export type ShareDigest = Static<typeof ShareDigestSchema>
+
+/** What the callee knows of the shared nodes of its own realm, in the order of PeerIds, a page at a time. */
+export const shareDigests = unary({
+  name: 'share.digests',
+  access: 'observer',
+  guests: 'capacity',
+  request: Type.Object({ after: Type.Optional(PeerIdSchema) }),
+  response: Type.Object({
+    digests: Type.Array(ShareDigestSchema, { maxItems: limits.syncDigestsPerPage }),
+    more: Type.Boolean(),
+  }),
+  requestBytesMax: 1_024,
+})
+
+/** What some nodes of the callee's realm share, each as its author sealed it; those that fit into a page, from the first on. */
+export const sharePull = unary({
+  name: 'share.pull',
+  access: 'observer',
+  guests: 'capacity',
+  request: Type.Object({ peers: Type.Array(PeerIdSchema, { maxItems: limits.sharePullEntriesMax }) }),
+  response: Type.Object({
+    records: Type.Array(ShareRecordSchema, { maxItems: limits.sharePullEntriesMax }),
+    asked: Count(),
+  }),
+  requestBytesMax: 16 * 1024,
+})
+
+/** The caller's last word to those outside its realm, since gossip may lose it. */
+export const shareLeft = unary({
+  name: 'share.left',
+  access: 'observer',
+  guests: 'any',
+  request: Type.Object({ envelope: EnvelopeSchema }),
+  response: Type.Object({}),
+  requestBytesMax: 4 * 1024,
+  responseBytesMax: 1_024,
+})
+
+/** How the callee is, for a node that it has pinned and that has pinned it. FORBIDDEN for everybody else. */
+export const nodeShown = unary({
+  name: 'node.shown',
+  access: 'observer',
+  guests: 'any',
+  request: Type.Object({}),
+  response: ShareRecordSchema,
+  requestBytesMax: 1_024,
+  responseBytesMax: 4 * 1024,
 })

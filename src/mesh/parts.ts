@@ -13,12 +13,14 @@ import { createDouble, type Double } from './double.ts'
 import { startExpulsion, type Expulsion } from './expulsion.ts'
 import type { Failover } from './failover.ts'
 import { startGossip, type Gossip } from './gossip.ts'
-import { createGovernance, type OwnGovernance } from './governance.ts'
+import { createGovernance, type Governance } from './governance.ts'
 import type { Incarnation } from './incarnation.ts'
 import { createIssuing, type Issuing } from './issuing.ts'
 import type { Member } from './membership.ts'
 import type { MeshDeps } from './mesh.ts'
 import { createRealmNews } from './realm-news.ts'
+import { createForeignGovernance, noGovernance } from './foreign-governance.ts'
+import { openOutside, type Outside } from './outside.ts'
 import { openAddressBook, startSeeds, type AddressBook } from './seeds.ts'
 import { meshMethods } from './serving.ts'
 import { startSync, type Sync } from './sync.ts'
@@ -37,6 +39,8 @@ interface PartsDeps extends MeshDeps {
   failover: Failover
   /** Peers to find the realm by, from the token, the command line and the realm document. */
   seeds: () => readonly Seed[]
+  /** Addresses that the operator gives of this node. */
+  announce: readonly string[]
 }
 
 /** The parts that judge and speak. */
@@ -54,14 +58,15 @@ interface Core {
   expulsion: Expulsion
   double: Double
   amendments: Amendments
-  governance: OwnGovernance
+  governance: Governance
+  outside: Outside
 }
 
 export interface Parts extends Core {
   log: Log
   /** Since when this node's certificate is not renewed though it is time, on the wall clock. */
   failingSinceMs(): number | undefined
-  /** Peers that are connected and admitted. */
+  /** Members that are connected and admitted. */
   partners(): string[]
   watch: Pick<Watch, 'linkOf' | 'health'>
   /** Ends the loops; what can still be said can be said. */
@@ -82,7 +87,7 @@ export const startParts = async (deps: PartsDeps): Promise<Parts> => {
   })
   const loops = startLoops(deps, core)
   running.loops = loops
-  const { gossip, advertiser, trust, expulsion } = core
+  const { gossip, advertiser, trust, expulsion, outside } = core
   return {
     ...core,
     ...loops,
@@ -92,6 +97,7 @@ export const startParts = async (deps: PartsDeps): Promise<Parts> => {
       advertiser.close()
       trust.close()
       expulsion.close()
+      outside.close()
     },
   }
 }
@@ -106,7 +112,7 @@ interface Back {
 const startCore = async (deps: PartsDeps, back: Back): Promise<Core> => {
   const { net, key, store, clock, log, meter, limits, random, capacity, traits, member, incarnation, view } = deps
   const { realm, certificate } = member
-  const refusals = createRefusals({ log, meter, limits }, { metric: 'mesh_refusals_total' })
+  const refusals = createRefusals({ log, meter, limits, audit: deps.audit }, { metric: 'mesh_refusals_total' })
   const certificates = createCertificates({ realm, clock, limits })
   const book = openAddressBook({ net, view, store, clock, log, limits }, deps.seeds)
   const issuing = createIssuing({ key, member, store, clock, log, refusals, limits })
@@ -123,7 +129,11 @@ const startCore = async (deps: PartsDeps, back: Back): Promise<Core> => {
   })
   const tell = (envelope: Uint8Array) => gossip.publish('ad', envelope)
   const saying = { view, incarnation, capacity, traits, realm: () => realm().id, certificate, gossip: tell }
-  const advertiser: Advertiser = await startAdvertiser({ net, clock, log, meter, limits, random, ...saying })
+  const advertiser: Advertiser = await startAdvertiser({
+    ...{ clock, log, meter, limits, random, ...saying },
+    net: { ...net, addresses: () => [...new Set([...deps.announce, ...net.addresses()])] },
+  })
+  const outside = await openOutside({ ...deps, realmView: view, certificates, refusals })
   const double = createDouble({
     ...{ self: key.peer, view, clock, log, limits, refute: advertiser.refute },
     fetch: back.fetchOwn,
@@ -137,7 +147,9 @@ const startCore = async (deps: PartsDeps, back: Back): Promise<Core> => {
     log,
     refusals,
     limits,
-    addressesOf: book.addressesOf,
+    addressesOf: (peer) => addressesOf({ book, outside, limits }, peer),
+    guests: outside.guests,
+    isOfRealm: (peer) => view.record(peer) !== undefined || book.seeds().includes(peer),
     ownAd: advertiser.sealed,
     onAd: (peer, ad) => void sponsor({ accept, gossip, view, refusals, limits }, peer, ad),
   })
@@ -149,11 +161,15 @@ const startCore = async (deps: PartsDeps, back: Back): Promise<Core> => {
     ...{ member, roots, clock, log },
     tell: () => gossip.publish('head', encode(member.head())),
   })
-  const governance = createGovernance({
+  const own = createGovernance({
     ...{ key, member, amendments, roots, view, clock, log, limits },
     tell: (jws) => gossip.publish('revocation', new TextEncoder().encode(jws)),
   })
-  const judges = { certificates, refusals, issuing, accept, trust, expulsion, double }
+  const { foreign, cardSeeds } = outside
+  const peersOf = (id: string) => [...outside.view.entries()].filter((entry) => entry.realm === id).length
+  const others = createForeignGovernance({ member, amendments, foreign, seeds: cardSeeds, peersOf, limits })
+  const governance = member.isStandalone() ? noGovernance() : { ...own, ...others }
+  const judges = { certificates, refusals, issuing, accept, trust, expulsion, double, outside }
   return { member, view, book, advertiser, gossip, amendments, governance, ...judges }
 }
 
@@ -164,13 +180,15 @@ const startLoops = (deps: PartsDeps, core: Core): Loops => {
   const { net, key, clock, log, meter, limits, random, failover } = deps
   const { member, view, book, refusals, issuing, accept, advertiser, gossip, trust, double } = core
   const { connect } = trust
-  const partners = () => net.connected().filter(net.isAdmitted)
+  const { outside } = core
+  const isMember = (peer: string) => net.standingOf(peer)?.kind === 'member'
+  const partners = () => net.connected().filter(isMember)
   const realm = { head: member.head, onHead: trust.learnFrom }
   const sync = startSync({ net, view, accept, partners, refusals, clock, log, meter, limits, random, ...realm })
 
   /** Whoever is accused and can be spoken to is to hear of it, so that it can answer. */
   const tellAccused = (peer: string): void => {
-    if (!net.isAdmitted(peer) || (view.record(peer)?.accusations.length ?? 0) === 0) return
+    if (!isMember(peer) || (view.record(peer)?.accusations.length ?? 0) === 0) return
     sync
       .push(peer, [peer])
       .catch((error: unknown) => log.debug('an accused was not told', { peer, error: reasonOf(error) }))
@@ -184,13 +202,18 @@ const startLoops = (deps: PartsDeps, core: Core): Loops => {
   const probing = { net, view, accept, probe, partners, accuse, onAnswered: tellAccused, settings: failover.settings }
   const watch = startWatch({ ...probing, random, clock, log, meter, limits })
   const forOthers = probeForOthers({ probe, view, self: net.peer, onAnswered: tellAccused, clock, limits })
-  net.rpc.register([...sync.methods, ...meshMethods({ ...core, onHeard: tellAccused }), ...forOthers])
-  const seeds = startSeeds({ net, view, book, connect, watched: watch.watched, clock, log, limits, random })
+  net.rpc.register([
+    ...[...sync.methods, ...meshMethods({ ...core, onHeard: tellAccused }), ...forOthers],
+    ...outside.methods,
+  ])
+  const members = { peer: net.peer, connected: net.connected, isAdmitted: isMember }
+  const seeds = startSeeds({ net: members, view, book, connect, watched: watch.watched, clock, log, limits, random })
   const upkeep = startUpkeep({ net, key, member, issuing, trust, advertiser, view, connect, clock, log, limits })
   const listening = [
     trust.onAdmitted((peer, direction) => {
       seeds.admitted(peer)
       sync.admitted(peer, direction)
+      outside.memberAdmitted(peer)
       if (direction === 'outbound') tellAccused(peer)
       else clock.after(limits.syncSettleMs, () => tellAccused(peer))
     }),
@@ -202,6 +225,7 @@ const startLoops = (deps: PartsDeps, core: Core): Loops => {
     }),
   ]
   advertiser.advertise()
+  outside.start(connect)
   return {
     partners,
     watch,
@@ -209,10 +233,18 @@ const startLoops = (deps: PartsDeps, core: Core): Loops => {
     failingSinceMs: upkeep.failingSinceMs,
     stop() {
       for (const part of [seeds, watch, sync, upkeep]) part.close()
+      outside.stop()
       for (const off of listening.splice(0)) off()
     },
   }
 }
+
+/** Where a peer may be found, a member or not. */
+export const addressesOf = (
+  { book, outside, limits }: { book: AddressBook; outside: Outside; limits: Pick<Limits, 'addressesPerPeerMax'> },
+  peer: string,
+): string[] =>
+  [...new Set([...book.addressesOf(peer), ...outside.addressesOf(peer)])].slice(0, limits.addressesPerPeerMax)
 
 /**
  * Takes in the advertisement that a peer brought along. A newcomer's own publication may come before anybody's gossip

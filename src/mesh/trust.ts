@@ -12,6 +12,7 @@ import type { Membership } from '../identity/certificate.ts'
 import { revokers } from '../identity/revocation.ts'
 import type { Direction, Net } from '../net/net.ts'
 import type { Certificates } from './certificates.ts'
+import type { Guest, Guests } from './guests.ts'
 import type { Member } from './membership.ts'
 import { realmDocument, realmPresent, realmRevocations, type Presented, type RealmHead } from './methods.ts'
 
@@ -54,6 +55,10 @@ interface TrustDeps {
     | 'revocationsPerPage'
   >
   addressesOf: (peer: string) => string[]
+  /** Whoever is of another realm, or of none. */
+  guests: Pick<Guests, 'judge' | 'admit'>
+  /** The peer is known as one of this realm: strangers are shown no advertisement before they have shown who they are. */
+  isOfRealm: (peer: string) => boolean
   ownAd: () => Promise<{ envelope: Uint8Array; ageMs: number }>
   /** An advertisement that came along, straight from its author. */
   onAd: (peer: string, ad: { envelope: Uint8Array; ageMs: number }) => void
@@ -136,10 +141,8 @@ export const startTrust = (deps: TrustDeps): Trust => {
   const judge = async (
     peer: string,
     shown: { certificate: string | null } & Omit<Presented, 'certificate'>,
-  ): Promise<Admitted> => {
-    const { id } = member.realm()
-    if (shown.head.realm !== id)
-      throw new GodelError({ code: 'REALM_MISMATCH', expected: id, actual: shown.head.realm })
+  ): Promise<Admitted | Guest> => {
+    if (shown.head.realm !== member.realm().id) return deps.guests.judge(peer, shown)
     const { certificate } = shown
     if (certificate === null) throw new GodelError({ code: 'NOT_A_MEMBER', peer, reason: 'it has no certificate' })
     const learning = learnFrom(peer, shown.head).catch((error: unknown) =>
@@ -156,8 +159,13 @@ export const startTrust = (deps: TrustDeps): Trust => {
     }
   }
 
-  const admit = (peer: string, granted: Admitted, ad: Presented['ad'], direction: Direction): void => {
+  const admit = (peer: string, granted: Admitted | Guest, ad: Presented['ad'], direction: Direction): void => {
     if (!net.isConnected(peer)) return
+    if ('by' in granted) {
+      admitted.delete(peer)
+      deps.guests.admit(peer, granted, direction)
+      return stopWaiting(peer)
+    }
     certificates.mustHold(granted.certificate, peer)
     const isNew = !net.isAdmitted(peer)
     stopWaiting(peer)
@@ -169,14 +177,15 @@ export const startTrust = (deps: TrustDeps): Trust => {
     for (const listener of listeners) listener(peer, direction)
   }
 
-  const introduction = async (): Promise<Presented> => {
+  const introduction = async (isOfRealm: boolean): Promise<Presented> => {
     const { certificate, head } = member
-    return { certificate: certificate(), head: head(), ad: await deps.ownAd() }
+    return { certificate: certificate(), head: head(), ...(isOfRealm && { ad: await deps.ownAd() }) }
   }
 
   const show = async (peer: string): Promise<Presented> => {
     try {
-      return await net.rpc.call(peer, realmPresent, await introduction(), { timeoutMs: limits.presentTimeoutMs })
+      const shown = await introduction(deps.isOfRealm(peer))
+      return await net.rpc.call(peer, realmPresent, shown, { timeoutMs: limits.presentTimeoutMs })
     } catch (error) {
       if (hasCode(error, ...noMember)) refusals.note('was refused by a peer', peer, error)
       throw error
@@ -224,7 +233,7 @@ export const startTrust = (deps: TrustDeps): Trust => {
       try {
         const granted = await judge(peer, shown)
         admit(peer, granted, shown.ad, 'inbound')
-        return await introduction()
+        return await introduction(!('by' in granted))
       } catch (error) {
         refusals.note('refused a connection', peer, error)
         expectWithin(peer, limits.refusedCloseMs)

@@ -5,6 +5,7 @@
 import type { Connection, Stream } from '@libp2p/interface'
 import { pipe } from 'it-pipe'
 import { decode } from '../base/codec.ts'
+import type { Audit } from '../base/audit.ts'
 import type { Clock } from '../base/clock.ts'
 import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
@@ -12,7 +13,7 @@ import type { Log } from '../base/log.ts'
 import type { Standing } from '../base/standing.ts'
 import { bulkEnd, bulkFrame, bulkFrames, createBulkReader } from './bulk-frame.ts'
 import { bulkDuplex } from './bulk-stream.ts'
-import { mustBeAllowed } from './callee.ts'
+import { auditRefusal, mustBeAllowed } from './callee.ts'
 import { encodeBounded } from './item-sender.ts'
 import type { Bulk, BulkAccess, BulkHandler } from './net.ts'
 import { reasonOf } from './reason.ts'
@@ -24,6 +25,7 @@ export interface BulkDeps {
   readonly limits: Limits
   readonly clock: Clock
   readonly log: Log
+  readonly audit: Audit
   openStream(peer: string, signal: AbortSignal): Promise<{ stream: Stream; connection: Connection }>
   standingOf(peer: string): Standing | undefined
 }
@@ -163,15 +165,18 @@ export const createBulk = (deps: BulkDeps): BulkHost => {
     const duplex = bulkDuplex(stream, limits.bulkBufferBytes, idle.progress)
     const reader = createBulkReader(typed(peer, duplex.source), () => lostTo(peer))
     const handled = async (): Promise<Uint8Array> => {
+      let action = 'bulk'
       try {
         const [purpose, header] = parseOpening(await reader.frame(limits.bulkHeaderBytesMax))
         const entry = handlers.get(purpose)
         if (entry === undefined)
           throw new GodelError({ code: 'UNSUPPORTED', what: `bulk ${purpose}`, reason: 'no handler' })
+        action = entry.row.name
         mustBeAllowed(entry.row, deps.standingOf(peer), peer)
         const answer = await entry.handler(peer, header, reader.data(limits.bulkFrameBytes), signal)
         return status(1, encodeBounded(answer ?? null, `the answer of bulk ${purpose}`, limits.bulkHeaderBytesMax))
       } catch (error) {
+        auditRefusal(deps.audit, action, peer, error)
         if (!(error instanceof GodelError)) log.error('a bulk handler failed', { peer, reason: reasonOf(error) })
         return status(0, encodeError(error, limits.bulkHeaderBytesMax))
       }

@@ -2,9 +2,10 @@
  * The calls that the peer makes over one session: each is bounded, looked up, checked for access and schema, handed to its
  * handler, and answered.
  */
+import type { Audit } from '../base/audit.ts'
 import type { Clock } from '../base/clock.ts'
 import { decode } from '../base/codec.ts'
-import { GodelError } from '../base/errors.ts'
+import { GodelError, hasCode } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import { callFault, type Access, type Scope, type Standing } from '../base/standing.ts'
 import type { Deadline, Deadlines } from './deadlines.ts'
@@ -25,6 +26,7 @@ export interface PeerLoad {
 export interface CalleeDeps {
   readonly peer: string
   readonly limits: Limits
+  readonly audit: Audit
   readonly clock: Pick<Clock, 'monotonicMs'>
   readonly deadlines: Deadlines
   readonly outbox: Outbox
@@ -87,6 +89,7 @@ export const createCallee = (deps: CalleeDeps): Callee => {
     try {
       accepted = accept(head)
     } catch (error) {
+      auditRefusal(deps.audit, `call ${head.name}`, peer, error)
       return sendError(id, error)
     }
     const { row, request } = accepted
@@ -176,6 +179,7 @@ export const createCallee = (deps: CalleeDeps): Callee => {
   }
 
   const answerError = (call: IncomingCall, error: unknown) => {
+    auditRefusal(deps.audit, `call ${call.method.name}`, peer, error)
     if (!(error instanceof GodelError)) deps.onDefect(call.method.name, error)
     if (leave(call)) sendError(call.id, error)
     release(call)
@@ -316,6 +320,12 @@ class IncomingCall implements CallContext<unknown>, Deadline {
   expire(): void {
     this.#onExpired(this)
   }
+}
+
+/** Puts down what a peer may not do; what went wrong in other ways is nobody's trespass. */
+export const auditRefusal = (audit: Audit, action: string, peer: string, error: unknown): void => {
+  if (!hasCode(error, 'NOT_A_MEMBER', 'FORBIDDEN')) return
+  audit.record({ action, by: peer, outcome: 'refused', reason: `${error.code}: ${error.message}` })
 }
 
 /** NOT_A_MEMBER before the caller is admitted, FORBIDDEN beyond what its standing allows. */

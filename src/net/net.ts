@@ -11,6 +11,7 @@
  * bulk.ts         large transfers (/godel/bulk/1), with bulk-frame.ts its bytes and bulk-stream.ts its back-pressure
  */
 import type { GossipSubComponents } from '@libp2p/gossipsub'
+import { silentAudit, type Audit } from '../base/audit.ts'
 import type { Clock } from '../base/clock.ts'
 import { GodelError, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
@@ -33,6 +34,8 @@ export interface NetDeps {
   readonly clock: Clock
   readonly log: Log
   readonly meter: Meter
+  /** Where calls are put down that are not allowed; nowhere unless told. */
+  readonly audit?: Audit | undefined
 }
 
 export interface NetOptions {
@@ -146,7 +149,7 @@ export const startNet = async (deps: NetDeps, options: NetOptions): Promise<Net>
   const { isAdmitted, standingOf, connections } = peers
   const gate = createGossipGate({ limits, clock, log, isAdmitted, connections })
   const pubsub = createPubsub({ limits, log, meter: deps.meter, standingOf })
-  const streams = { limits, clock, log, meter: deps.meter, standingOf }
+  const streams = { limits, clock, log, meter: deps.meter, audit: deps.audit ?? silentAudit, standingOf }
   const rpc = createRpc({ ...streams, self, openStream: streamOpener(peers, rpcProtocol) })
   const bulk = createBulk({ ...streams, openStream: streamOpener(peers, bulkProtocol) })
 

@@ -7,6 +7,7 @@
  * in its favour. New calls go to the newest session that is not draining.
  */
 import type { Connection, Stream } from '@libp2p/interface'
+import { silentAudit, type Audit } from '../base/audit.ts'
 import type { Clock } from '../base/clock.ts'
 import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
@@ -32,6 +33,7 @@ export interface RpcDeps {
   readonly clock: Clock
   readonly log: Log
   readonly meter: Meter
+  readonly audit?: Audit
   /** Opens a stream of /godel/rpc/1; PEER_UNREACHABLE when there is no connection. */
   openStream(peer: string, signal: AbortSignal): Promise<{ stream: Stream; connection: Connection }>
   standingOf(peer: string): Standing | undefined
@@ -84,6 +86,7 @@ export const createRpc = (deps: RpcDeps): RpcHost => {
       limits,
       clock,
       log,
+      audit: deps.audit ?? silentAudit,
       deadlines,
       registry,
       load: entry.load,

@@ -7,6 +7,7 @@
  * the other does the same and says so, and when neither has a call left its opener closes the stream. No call is lost.
  */
 import type { Stream, StreamMessageEvent } from '@libp2p/interface'
+import type { Audit } from '../base/audit.ts'
 import type { Clock } from '../base/clock.ts'
 import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
@@ -27,6 +28,7 @@ export interface SessionDeps {
   readonly limits: Limits
   readonly clock: Clock
   readonly log: Log
+  readonly audit: Audit
   readonly deadlines: Deadlines
   readonly registry: Pick<Registry, 'find'>
   readonly load: PeerLoad

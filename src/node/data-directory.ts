@@ -10,4 +10,5 @@ export const pathsIn = (dataDir: string) => ({
   apiSocket: join(dataDir, 'api.sock'),
   store: join(dataDir, 'store.db'),
   log: join(dataDir, 'node.log'),
+  audit: join(dataDir, 'audit.log'),
 })

@@ -5,12 +5,13 @@
  * options.ts            what a node is started with, and its traits
  * data-directory.ts     the files of a data directory
  * reports.ts            what the API tells about the node and its peers
+ * drain.ts              the wish that it takes nothing new, and what still runs
  * candidate-feed.ts     from the mesh's views to the candidates of routing
  * outside.ts            nodes of other realms, and the end of what they may run here
  * listen-port.ts        where to listen when nobody said
  * start-memory.ts       gives back the memory that only starting needed
  * doctor.ts             what stands in the way on this host
- * real-clock.ts file-log.ts prometheus-meter.ts   the ports of `base` over the real thing; version.ts its version
+ * real-clock.ts file-log.ts file-audit.ts prometheus-meter.ts   the ports of `base` over the real thing; version.ts its version
  */
 import { randomUUID } from 'node:crypto'
 import { rm, writeFile } from 'node:fs/promises'
@@ -25,6 +26,7 @@ import { startWatchdog } from '../agents/watchdog.ts'
 import { createWorkspaces } from '../agents/workspaces.ts'
 import { startApi } from '../api/api.ts'
 import type { NodeTraits } from '../base/advertisement.ts'
+import type { Audit } from '../base/audit.ts'
 import { every, type Clock } from '../base/clock.ts'
 import { reasonOf, type GodelError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
@@ -44,10 +46,12 @@ import { openSqliteStore } from '../store/sqlite.ts'
 import type { Store } from '../store/store.ts'
 import { feedCandidates } from './candidate-feed.ts'
 import { pathsIn } from './data-directory.ts'
+import { drainReport, openDrain } from './drain.ts'
+import { openFileAudit } from './file-audit.ts'
 import { openFileLog } from './file-log.ts'
 import { listenAddresses, rememberPort } from './listen-port.ts'
-import { slotsOf, traitsOf, type NodeOptions } from './options.ts'
-import { guestsOf, noGuests, watchGrants } from './outside.ts'
+import { acceptedPeers, slotsOf, traitsOf, type NodeOptions } from './options.ts'
+import { guestsOf, watchGrants } from './outside.ts'
 import { createPrometheusMeter } from './prometheus-meter.ts'
 import { createRealClock } from './real-clock.ts'
 import { createServices, type Stage } from './reports.ts'
@@ -59,7 +63,8 @@ export type NodeEvent =
 export interface RunningNode {
   readonly peerId: string
   readonly name: string
-  readonly realm: { id: string; name: string }
+  /** Null where it is in none. */
+  readonly realm: { id: string; name: string } | null
   /** The API's URL. */
   readonly api: string
   /** The multiaddrs that others can dial. */
@@ -85,7 +90,7 @@ export const startNode = async (options: NodeOptions): Promise<RunningNode> => {
   return {
     peerId: net.peer,
     name: traits.name,
-    realm: { id: mesh.realm().id, name: mesh.realm().name },
+    realm: mesh.isStandalone() ? null : { id: mesh.realm().id, name: mesh.realm().name },
     api: api.url,
     listen: net.addresses(),
     dataDir: options.dataDir,
@@ -103,6 +108,7 @@ export const startNode = async (options: NodeOptions): Promise<RunningNode> => {
 
 /** A token for the next host; a node that is no issuer has none. */
 const invitation = async (mesh: Mesh, clock: Clock) => {
+  if (mesh.isStandalone()) return undefined
   if (!issuersOf(mesh.realm(), 'member').includes(mesh.view.self().peer)) return undefined
   const expiresAtMs = clock.wallMs() + limits.tokenTtlMs
   return { token: await mesh.invite({ uses: 1, ttlMs: limits.tokenTtlMs, role: 'member' }), expiresAtMs }
@@ -119,6 +125,8 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
     { path: paths.log, level: options.logLevel ?? 'info' },
   )
   stack.defer(closeLog)
+  const audit = openFileAudit({ clock, log, limits }, { path: paths.audit })
+  stack.defer(audit.close)
   const { meter, text: metrics } = createPrometheusMeter()
 
   const key = await loadOrCreateKey(paths.nodeKey)
@@ -133,7 +141,7 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
   const stage: { now: Stage } = { now: 'starting' }
 
   const net = await startNet(
-    { key, limits, clock, log, meter },
+    { key, limits, clock, log, meter, audit },
     { listen: await listenAddresses(options.listen, store, limits) },
   )
   stack.defer(() => net.close())
@@ -141,11 +149,13 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
 
   // Admission comes before the mesh, which tells of it, and tells the mesh when there is something to tell.
   const told: { mesh?: Mesh } = {}
+  const onChange = () => told.mesh?.advertise()
+  const drain = openDrain({ store, onChange })
   const admission = createAdmission(
     {
-      ...{ clock, limits, peer: net.peer, traits },
+      ...{ clock, limits, peer: net.peer, traits, onChange },
       realm: () => told.mesh?.realm().id,
-      onChange: () => told.mesh?.advertise(),
+      draining: drain.draining,
     },
     { slots: slotsOf(options, limits) },
   )
@@ -154,18 +164,19 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
     stage.now === 'ok' ? admission.capacity() : { ...admission.capacity(), status: 'draining' as const }
   const mesh = await startMesh(
     {
-      ...{ net, key, store, clock, log, meter, limits, capacity, traits },
+      ...{ net, key, store, clock, log, meter, limits, audit, capacity, traits },
       rootKey: () => loadOrCreateKey(paths.rootKey),
       roots: createRootKeys(paths.rootKey),
       onFailed: failure.resolve,
     },
-    { realm: options.realm, join: options.join, bootstrap: options.bootstrap },
+    { realm: options.realm, join: options.join, bootstrap: options.bootstrap, announce: options.announce },
   )
   told.mesh = mesh
+  await pinAccepted(mesh, options)
   mesh.onRevoked(admission.forget)
   stack.defer(() => mesh.close())
 
-  const rooms = await startRooms({ dataDir, net, mesh, store, clock, log, traits, isolation, admission }, stack)
+  const rooms = await startRooms({ dataDir, net, mesh, store, clock, log, audit, traits, isolation, admission }, stack)
   const services = createServices({
     net,
     mesh,
@@ -178,6 +189,8 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
     api: () => api.url,
     agents: rooms.agents,
     admission,
+    drain: { set: drain.set, report: () => drainReport({ drain, host: rooms.host, admission, limits }) },
+    audit,
     metrics,
   })
   const api = await startApi(
@@ -196,7 +209,7 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
   log.info('node started', {
     peer: net.peer,
     name: traits.name,
-    realm: mesh.realm().id,
+    realm: mesh.isStandalone() ? null : mesh.realm().id,
     listen: net.addresses(),
     api: api.url,
   })
@@ -209,6 +222,14 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
   return { net, mesh, api, traits, isolation, clock, failed: failure.promise }
 }
 
+/** What is pinned already stays as it is: an operator may have changed it since. */
+const pinAccepted = async ({ pins }: Mesh, options: NodeOptions): Promise<void> => {
+  const known = new Set(pins.list().map(({ peer }) => peer))
+  for (const { peer, addresses } of acceptedPeers(options))
+    if (!known.has(peer))
+      await pins.register({ peer, addresses, scopes: ['capacity', 'exec'], agentsPerNode: limits.pinAgentsDefault })
+}
+
 interface RoomDeps {
   dataDir: string
   net: Net
@@ -216,17 +237,18 @@ interface RoomDeps {
   store: Store
   clock: Clock
   log: Log
+  audit: Audit
   traits: NodeTraits
   isolation: IsolationProbe
   admission: Admission
 }
 
 /** Ownership and agents: what a node does once it is in its realm. */
-const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<{ agents: Agents }> => {
+const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<{ agents: Agents; host: Host }> => {
   const { dataDir, net, mesh, store, clock, log, traits, isolation, admission } = deps
   const { peer } = net
   const { view, rpc } = mesh
-  const guests = noGuests
+  const { guests, pins } = mesh
   const candidates = createCandidates()
   stack.defer(feedCandidates({ view, guests, candidates, clock, limits }))
 
@@ -270,7 +292,7 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
     openGrant: (grant) => openGrant(net, grant),
   })
   stack.defer(() => host.close())
-  stack.defer(watchGrants({ host, mesh, peer, pins: () => [], clock, log: agentLog, limits }))
+  stack.defer(watchGrants({ host, mesh, peer, pins: pins.list, clock, log: agentLog, limits }))
 
   const agents = createAgents({
     net,
@@ -281,6 +303,7 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
     host,
     admission,
     uploads,
+    audit: deps.audit,
     clock,
     log: agentLog,
     limits,
@@ -288,7 +311,7 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
   rpc.register(ownership.methods)
   rpc.register(agents.methods)
   keepRecordsFresh({ host, mesh, clock, log: agentLog, uploads, ownership }, stack)
-  return { agents }
+  return { agents, host }
 }
 
 /**

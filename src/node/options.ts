@@ -9,6 +9,7 @@ import {
   type NodeTraits,
 } from '../base/advertisement.ts'
 import { GodelError, hasCode } from '../base/errors.ts'
+import { peerIdPattern } from '../base/ids.ts'
 import type { Limits } from '../base/limits.ts'
 import { parser, type Parse } from '../base/schema.ts'
 
@@ -34,6 +35,12 @@ export interface NodeOptions {
   gpu: { count: number; types: string[] }
   costPerHour?: number
   shareable: boolean
+  /** The part of the slots that federated realms may take, above 0 up to 1; all of them unless told. Takes `shareable`. */
+  shareFraction?: number
+  /** Nodes that are pinned at the start, by PeerId or by a multiaddr that ends in /p2p/PEER. */
+  acceptPeers?: string[]
+  /** Multiaddrs that others are told of this node as they are, outside the realm too. */
+  announce?: string[]
   acceptUnsandboxed: boolean
   /** debug, info, warn or error; info unless told. */
   logLevel?: string
@@ -83,8 +90,31 @@ export const traitsOf = (options: NodeOptions, isolation: Isolation): NodeTraits
   isolation,
   acceptUnsandboxed: options.acceptUnsandboxed,
   shareable: options.shareable,
-  shareFraction: options.shareable ? 1 : 0,
+  shareFraction: shareFractionOf(options),
 })
+
+const shareFractionOf = ({ shareable, shareFraction = 1 }: NodeOptions): number => {
+  if (!shareable) return 0
+  if (shareFraction > 0 && shareFraction <= 1) return shareFraction
+  throw new GodelError({
+    code: 'INVALID_ARGUMENT',
+    field: '--share-fraction',
+    reason: 'must be above 0 and at most 1; without --shareable nothing is shared',
+  })
+}
+
+/** What `--accept-peer` pins. INVALID_ARGUMENT for what is neither a PeerId nor a multiaddr with one. */
+export const acceptedPeers = ({ acceptPeers = [] }: NodeOptions): { peer: string; addresses: string[] }[] =>
+  acceptPeers.map((text) => {
+    const [, address, peer = text] = /^(\/.+)\/p2p\/([^/]+)$/.exec(text) ?? []
+    if (!new RegExp(peerIdPattern).test(peer))
+      throw new GodelError({
+        code: 'INVALID_ARGUMENT',
+        field: '--accept-peer',
+        reason: `${text} is neither a PeerId nor a multiaddr that ends in /p2p/PEER`,
+      })
+    return { peer, addresses: address === undefined ? [] : [address] }
+  })
 
 /** The number of slots. INVALID_ARGUMENT out of bounds. */
 export const slotsOf = (options: NodeOptions, limits: Pick<Limits, 'capacityDefault' | 'capacityMax'>): number => {

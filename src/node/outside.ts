@@ -5,12 +5,8 @@ import { every, type Clock } from '../base/clock.ts'
 import { reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
-import type { GuestView } from '../mesh/guest-view.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Net } from '../net/net.ts'
-
-/** Of a node that knows nobody outside its realm. */
-export const noGuests: GuestView = { get: () => undefined, entries: () => [], onChange: () => () => {} }
 
 /** The nodes of another realm that are connected at the moment. */
 export const guestsOf =

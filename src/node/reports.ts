@@ -5,7 +5,10 @@ import type { IsolationProbe } from '../agents/sandbox.ts'
 import type { NodeServices } from '../api/services.ts'
 import type { NodeTraits } from '../base/advertisement.ts'
 import type { Clock } from '../base/clock.ts'
+import { GodelError } from '../base/errors.ts'
+import { peerIdPattern } from '../base/ids.ts'
 import type { NodeStatusReport, PeerReport, RealmReport } from '../base/report.ts'
+import type { GuestPeer } from '../mesh/guest-view.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerView } from '../mesh/view.ts'
 import type { Net } from '../net/net.ts'
@@ -25,28 +28,53 @@ interface ReportDeps {
   api: () => string
   agents: Agents
   admission: Admission
+  drain: NodeServices['drain']
+  audit: NodeServices['audit']
   metrics: () => Promise<string>
 }
 
 /** The services that the API speaks for. */
 export const createServices = (deps: ReportDeps): NodeServices => {
   const { net, mesh, traits, clock, stage, agents } = deps
-  const realm = () => ({ id: mesh.realm().id, name: mesh.realm().name })
+  const realm = () => realmOf(mesh)
   return {
     health: () => ({ live: true, ready: stage.now === 'ok', status: stage.now }),
     identity: () => ({ peer: net.peer, name: traits.name, realm: realm(), version }),
     node: () => nodeReport(deps),
-    peers: () => [...mesh.view.entries()].map((entry) => peerReport(entry, deps)),
-    realm: () => realmReport(mesh),
+    peers: () => [
+      ...[...mesh.view.entries()].map((entry) => peerReport(entry, deps)),
+      ...[...mesh.guests.entries()].filter(({ peer }) => !mesh.view.get(peer)).map((entry) => guestReport(entry, deps)),
+    ],
+    realm: () => (mesh.isStandalone() ? undefined : realmReport(mesh)),
     failover: { report: mesh.detector.report, configure: mesh.detector.configure },
     invite: async (order) => {
       const expiresAtMs = clock.wallMs() + order.ttlMs
       return { token: await mesh.invite(order), role: order.role, uses: order.uses, expiresAtMs }
     },
+    peerOf: (node) => peerOf(node, mesh),
+    governance: mesh.governance,
+    pins: mesh.pins,
+    drain: deps.drain,
+    audit: deps.audit,
     agents,
     metrics: deps.metrics,
   }
 }
+
+const isPeerId = (text: string): boolean => new RegExp(peerIdPattern).test(text)
+
+/** A PeerId stands for itself, known or not: whoever is to be put out may never have been seen from here. */
+const peerOf = (node: string, { view }: Pick<Mesh, 'view'>): string => {
+  if (isPeerId(node)) return node
+  const found = [...view.entries()].filter((entry) => entry.ad.name === node)
+  if (found.length === 1) return found[0]!.peer
+  if (found.length === 0) throw new GodelError({ code: 'NOT_FOUND', what: 'node', id: node })
+  const reason = `${found.length} nodes bear it: ${found.map(({ peer }) => peer).join(', ')}; say which by its PeerId`
+  throw new GodelError({ code: 'CONFLICT', what: `the name ${node}`, reason })
+}
+
+/** Null for a node in none. */
+const realmOf = (mesh: Mesh) => (mesh.isStandalone() ? null : { id: mesh.realm().id, name: mesh.realm().name })
 
 const nodeReport = (deps: ReportDeps): NodeStatusReport => {
   const { net, mesh, traits, isolation, dataDir, startedAtMs, admission } = deps
@@ -57,8 +85,8 @@ const nodeReport = (deps: ReportDeps): NodeStatusReport => {
     peer: net.peer,
     name: traits.name,
     version,
-    realm: { id: mesh.realm().id, name: mesh.realm().name },
-    role: mesh.membership().role,
+    realm: realmOf(mesh),
+    ...(!mesh.isStandalone() && { role: mesh.membership().role }),
     startedAtMs,
     dataDir,
     api: deps.api(),
@@ -68,6 +96,14 @@ const nodeReport = (deps: ReportDeps): NodeStatusReport => {
     peers,
     detector: mesh.detector.health(),
     agents: { running: capacity.running },
+    draining: deps.drain.report().draining,
+    certificateExpiresAtMs: mesh.membership().expiresAtMs,
+    notes: mesh.notes(),
+    trust: {
+      revocations: mesh.governance.revocations().length,
+      realms: mesh.governance.foreignRealms().length,
+      pins: mesh.pins.list().length,
+    },
     isolation: { level: isolation.level, ...(isolation.reason !== undefined && { reason: isolation.reason }) },
   }
 }
@@ -113,6 +149,13 @@ const briefly = ({ peer, ad, ageMs, self }: PeerView) => ({
   self,
 })
 
+/** A node from outside the realm: a guest as far as it shows itself. */
+const guestReport = (guest: GuestPeer, deps: ReportDeps): PeerReport => ({
+  ...peerReport({ ...guest, self: false, restarts: 0 }, deps),
+  level: guest.level,
+  ...(guest.realmName !== undefined && { realmName: guest.realmName }),
+})
+
 const realmReport = (mesh: Mesh): RealmReport => {
   const { id, name, document } = mesh.realm()
   const { role, expiresAtMs } = mesh.membership()
@@ -125,7 +168,13 @@ const realmReport = (mesh: Mesh): RealmReport => {
     issuedAtMs: document.issuedAtMs,
     role,
     certificateExpiresAtMs: expiresAtMs,
-    issuers: document.issuers.flatMap(({ peer, roles, untilMs }) => (untilMs === undefined ? [{ peer, roles }] : [])),
+    issuers: document.issuers.flatMap(({ peer, roles, untilMs }) => {
+      if (untilMs !== undefined) return []
+      const name = mesh.view.get(peer)?.ad.name
+      return [{ peer, ...(name !== undefined && { name }), roles }]
+    }),
+    revocations: mesh.governance.revocations(),
+    realms: mesh.governance.foreignRealms(),
     notes: mesh.notes(),
     roots: document.roots,
   }

@@ -5,15 +5,23 @@
 import type { NodeServices } from '../../src/api/services.ts'
 import type { FailoverReport } from '../../src/base/failover.ts'
 import type { Agent, ExecEvent, ExecSpec, SpawnRequest } from '../../src/base/agent.ts'
+import type { AuditRecord, DrainReport, PeerReport } from '../../src/base/report.ts'
 import { GodelError } from '../../src/base/errors.ts'
 import { mintId } from '../../src/base/ids.ts'
 import type { Decision } from '../../src/base/need.ts'
+import { createFakeGovernance } from './node-governance.ts'
 
 export const fakePeer = `12D3KooW${'A'.repeat(44)}`
 export const otherPeer = `12D3KooW${'B'.repeat(44)}`
 const realm = { id: 'ab'.repeat(32), name: 'lab' }
 
 export interface FakeNode extends NodeServices {
+  /** The audit log, which tests may add to. */
+  readonly audited: AuditRecord[]
+  /** What a look at the drain gives. */
+  drained: DrainReport
+  /** The peers that are listed. */
+  known: PeerReport[]
   readonly agentsById: Map<string, Agent>
   /** Every call that changes something, by name. */
   readonly changes: string[]
@@ -73,6 +81,7 @@ export const createFakeNode = (): FakeNode => {
   const uploads: Uint8Array[] = []
   const decisions: Decision[] = []
   const listeners = new Set<() => void>()
+  const audited: AuditRecord[] = []
 
   const find = (id: string): Agent => {
     const agent = agentsById.get(id)
@@ -131,7 +140,8 @@ export const createFakeNode = (): FakeNode => {
       agents: { running: 2 },
       isolation: { level: 'bwrap' },
     }),
-    peers: () => [
+    peers: () => node.known,
+    known: [
       {
         peer: otherPeer,
         name: 'two\u001b[31m',
@@ -168,6 +178,21 @@ export const createFakeNode = (): FakeNode => {
             roots: [],
           }
         : undefined,
+    ...createFakeGovernance({ self: fakePeer, other: otherPeer, changes }),
+    audited,
+    audit: {
+      record: (entry) =>
+        void audited.push({ seq: audited.length + 1, atMs: 1_800_000_000_000 + audited.length, ...entry }),
+      read: ({ limit, sinceMs = 0 }) => audited.filter((entry) => entry.atMs >= sinceMs).slice(-limit),
+    },
+    drained: { draining: false, empty: true, running: [], staying: [], reserved: 0 },
+    drain: {
+      async set(draining) {
+        changes.push(draining ? 'drain' : 'undrain')
+        node.drained = { ...node.drained, draining }
+      },
+      report: () => node.drained,
+    },
     async invite({ uses, ttlMs, role }) {
       changes.push('invite')
       return { token: 'GDL1.token', uses, role, expiresAtMs: 1_800_000_000_000 + ttlMs }

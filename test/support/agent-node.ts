@@ -93,7 +93,7 @@ export const startAgentNode = async (spec: {
     members.set(entry.peer, entry)
     for (const listener of listeners) listener(entry)
   }
-  put({ peer, state: 'alive', ad: adWith(traits, 0, slots), ageMs: 0, self: true })
+  put({ peer, state: 'alive', ad: adWith(traits, 0, slots), ageMs: 0, self: true, restarts: 0 })
   const view = {
     self: () => members.get(peer)!,
     get: (other: string) => members.get(other),
@@ -151,7 +151,7 @@ export const startAgentNode = async (spec: {
       own.role = role
     },
     see: (other, state = 'alive') =>
-      put({ peer: other.peer, state, ad: adWith(other.traits, 0, other.slots), ageMs: 0, self: false }),
+      put({ peer: other.peer, state, ad: adWith(other.traits, 0, other.slots), ageMs: 0, self: false, restarts: 0 }),
     async close() {
       unfeed()
       ownership.close()

@@ -46,6 +46,7 @@ export interface MeshNodeOptions {
   realm?: string | undefined
   join?: string
   bootstrap?: string[]
+  announce?: string[]
   limits?: Partial<Limits>
   traits?: Partial<NodeTraits>
   log?: Log
@@ -91,7 +92,7 @@ export const startMeshNode = async (options: MeshNodeOptions): Promise<MeshNode>
         roots: options.roots ?? rootsInMemory(rootKey),
         ...(options.onFailed && { onFailed: options.onFailed }),
       },
-      { realm: options.realm, join: options.join, bootstrap: options.bootstrap ?? [] },
+      { realm: options.realm, join: options.join, bootstrap: options.bootstrap ?? [], announce: options.announce },
     )
   } catch (error) {
     await net.close()
@@ -180,8 +181,8 @@ const dozable = (net: Net): { net: Net; sleep(): void; wake(): void } => {
   const pubsub: Net['pubsub'] = {
     publish: (topic, bytes) => awake.promise.then(() => net.pubsub.publish(topic, bytes)),
     // Gossip is lost, as it may be.
-    subscribe: (topic, handler) =>
-      net.pubsub.subscribe(topic, (bytes, from) => (asleep ? 'ignore' : handler(bytes, from))),
+    subscribe: (topic, handler, guests) =>
+      net.pubsub.subscribe(topic, (bytes, from) => (asleep ? 'ignore' : handler(bytes, from)), guests),
   }
   return {
     net: { ...net, rpc, pubsub },

@@ -16,7 +16,7 @@ const guest = (index: number, fields: Partial<GuestPeer> = {}): GuestPeer => ({
   ...{ ad: adOf(index), ageMs: 0, usable: true, ...fields },
 })
 const member = (index: number): PeerView => ({
-  ...{ peer: peerOf(index), state: 'alive', ad: adOf(index), ageMs: 0, self: false },
+  ...{ peer: peerOf(index), state: 'alive', ad: adOf(index), ageMs: 0, self: false, restarts: 0 },
 })
 
 const fed = (known: GuestPeer[] = [], inView: PeerView[] = []) => {
