@@ -4,7 +4,7 @@
  */
 import { startMeshNode, type MeshNode } from '../../test/support/mesh.ts'
 import { createTestBed, type TestNode } from '../../test/support/nodes.ts'
-import type { Figure, Proof, ProofOptions } from './proof.ts'
+import type { Figure, Outcome, Proof, ProofOptions } from './proof.ts'
 import { sample } from './random.ts'
 import { untilEqual, viewerIn, viewerOf } from './views.ts'
 
@@ -26,7 +26,8 @@ const inBatches = async <T>(count: number, make: () => Promise<T>): Promise<T[]>
 
 const roundsOf = (quick: boolean): number => (quick ? 1 : 3)
 
-const inProcess = async ({ quick, random, say }: ProofOptions): Promise<Figure[]> => {
+const inProcess = async (options: ProofOptions): Promise<Pick<Outcome, 'figures' | 'notRun'>> => {
+  const { quick, random, say } = options
   const size = quick ? 20 : 100
   const rounds = roundsOf(quick)
   const third = Math.floor(size / 3)
@@ -41,7 +42,16 @@ const inProcess = async ({ quick, random, say }: ProofOptions): Promise<Figure[]
   try {
     living.push(await next({ realm: 'lab' }))
     const token = await living[0]!.mesh.invite({ uses: size + rounds * third, ttlMs: 3_600_000, role: 'member' })
-    living.push(...(await inBatches(size - 1, () => next({ join: token }))))
+    try {
+      await inBatches(size - 1, async () => void living.push(await next({ join: token })))
+    } catch (error) {
+      // A machine that is too busy for so many nodes on one core proves nothing about them.
+      const reason = String(error).split('\n')[0]
+      return {
+        figures: [],
+        notRun: [`${size} in-process nodes, of which ${living.length} could be started: ${reason}`],
+      }
+    }
     say(`${size} in-process nodes have joined`)
     joined.push(await untilEqual('after joining', living.map(viewerIn), joinMs))
     for (let round = 0; round < rounds; round++) {
@@ -57,7 +67,7 @@ const inProcess = async ({ quick, random, say }: ProofOptions): Promise<Figure[]
     await Promise.all(living.map((node) => node.kill()))
   }
   const of = `${size} in-process nodes`
-  return [
+  const figures: Figure[] = [
     {
       what: `${of} that joined ${startedAtOnce} at a time: equal views after the last`,
       unit: 'ms',
@@ -66,6 +76,7 @@ const inProcess = async ({ quick, random, say }: ProofOptions): Promise<Figure[]
     },
     { what: `${of}, ${third} replaced: equal views after`, unit: 'ms', values: equal, bound: equalMs },
   ]
+  return { figures, notRun: [] }
 }
 
 const processes = async ({ quick, random, say }: ProofOptions): Promise<Figure[]> => {
@@ -104,10 +115,11 @@ const processes = async ({ quick, random, say }: ProofOptions): Promise<Figure[]
 export const proof: Proof = {
   claim: 'After a churn of a third, all views are equal again.',
   async run(options) {
-    const figures = [...(await inProcess(options)), ...(await processes(options))]
+    const apart = await processes(options)
+    const { figures, notRun } = await inProcess(options)
     const ran =
       'a third of the nodes is replaced at once, half of them by `leave` or SIGTERM and half without a word; ' +
       `${roundsOf(options.quick)} rounds; time counts from the last newcomer's start, on one host without delay`
-    return { ran, notRun: [], figures }
+    return { ran, notRun, figures: [...apart, ...figures] }
   },
 }
