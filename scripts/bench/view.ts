@@ -158,7 +158,7 @@ const ticks = async (words: readonly Words[]): Promise<BenchRow[]> => {
   const seeds = startSeeds({
     ...parts,
     net: { peer: own.peer, connected: () => connected, isAdmitted: () => true },
-    book: { addressesOf: () => [], seeds: () => connected, remember: () => Promise.resolve() },
+    book: { addressesOf: () => [], seeds: () => connected, remember: () => Promise.resolve(), hint: () => {} },
     watched: () => connected.slice(0, limits.watchersPerNode),
   })
   rows.push(rowOf(`${size}-seed-tick`, 'µs', await timed(() => clock.pass(limits.seedTickMs))))

@@ -10,7 +10,7 @@
  * codec.ts          msgpack, bounded before it is built; schema.ts one description gives type, check and OpenAPI
  * advertisement.ts agent.ts need.ts report.ts   what nodes, agents, placements and reports are
  * standing.ts       who a peer is here and what that lets it do; federation.ts other realms and pins; failover.ts the detector's settings; audit.ts the port of the audit log
- * git.ts            the line of git's that tells why it failed
+ * git.ts            the line of git's that tells why it failed; token-bucket.ts holds what repeats to a rate
  *
  * An error's code is stable; its message may change.
  */

@@ -35,9 +35,21 @@ export const limits = {
   gossipDegree: 6,
   gossipReopenMs: 500,
   gossipSeenMs: 120_000,
+  gossipSeenMax: 50_000, // ids of messages, of some 150 bytes each; the oldest give way
+  gossipMessagesPerSecond: 200, // that one peer passes on, and what may come at once
+  gossipMessagesBurst: 2_000,
+  gossipAuthorPerSecond: 2, // that are passed on of one author
+  gossipAuthorBurst: 20,
+  gossipAuthorsMax: 20_000,
+  rpcCallsPerSecond: 50_000, // of one peer, by class
+  rpcOpenCallsPerSecond: 20, // what is answered to anyone
+  rpcOpenCallsBurst: 100,
+  rpcSyncCallsPerSecond: 50,
+  rpcSyncCallsBurst: 500,
 
   // Connections
   peerPort: 7374, // taken where it is free and no --listen is given
+  webSocketPort: 7375, // for --websocket without a port
   connectionsMax: 512,
   inboundConnectionsPerSecond: 100, // the default of 5 resets a burst of joins
   inboundStreamsPerProtocol: 256, // the 33rd is reset by default, after the dial seemed to succeed
@@ -52,6 +64,33 @@ export const limits = {
   connectionPingIntervalMs: 15_000, // lenient: one failed ping aborts a connection, and liveness is no matter of pings
   connectionPingTimeoutMs: 15_000,
   addressesPerPeerMax: 16,
+  directDialTimeoutMs: 3_000, // for one address, and not long for all: what is dropped on the way says nothing
+  directDialsTimeoutMs: 5_000, // before relays are tried
+  strangersMax: 256, // connections that are not admitted
+  strangersPerAddressMax: 128,
+  connectionsPerPeerMax: 16,
+  admittedTag: 100, // libp2p cuts connections of the lowest value first
+  mdnsIntervalMs: 10_000,
+  hintsMax: 64, // peers that mDNS has found and nobody knows yet
+  hintRetryMs: 60_000,
+
+  // Relays
+  relayCircuitsMax: 64,
+  relayCircuitsPerPeerMax: 16,
+  relayBytesPerSecond: 16 * 1024 * 1024, // of one circuit, in each direction
+  relayBufferBytes: 1024 * 1024, // taken in and not yet passed on
+  relayReservationsMax: 64,
+  relayReservationMs: 15 * 60_000, // renewed before it ends
+  relayAddressesPerRelay: 2,
+  relaysWanted: 2,
+  reachabilityTickMs: 1_000,
+  reachabilityIntervalMs: 60_000, // between two rounds of questions, once the answer is known
+  reachabilityAskMs: 5_000, // before it is known
+  dialBackTimeoutMs: 3_000,
+  dialBackAddressesMax: 8,
+  dialBacksPerSecond: 0.1, // for one peer
+  dialBacksBurst: 3,
+  dialBacksAtOnce: 8,
   disconnectTimeoutMs: 1_000,
   stopTimeoutMs: 3_000,
 

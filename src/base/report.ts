@@ -116,6 +116,8 @@ export const PeerReportSchema = Type.Object({
   sequence: Count(),
   self: Type.Boolean(),
   connected: Type.Boolean(),
+  /** `direct`, or through which member it is relayed; left out without a connection, and for the node itself. */
+  connection: Type.Optional(Type.String()),
   addresses: Type.Array(Type.String()),
 })
 export type PeerReport = Static<typeof PeerReportSchema>

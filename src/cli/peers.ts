@@ -46,7 +46,7 @@ const noteOf = ({ verdict, link, rttMs, restarts, connection }: PeerReport): str
   const notes = [
     ...new Set(met),
     ...(link === 'indirect' ? ['answers others only'] : []),
-    ...(connected ? ['relayed'] : []),
+    ...(connection?.startsWith('relayed') ? ['relayed'] : []),
     ...(verdict === undefined && rttMs !== undefined && rttMs >= slowMs ? [`${Math.round(rttMs)} ms away`] : []),
     ...(restarts > 0 ? [restarts === 1 ? 'restarted' : `restarted ${restarts} times`] : []),
   ]

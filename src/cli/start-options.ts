@@ -12,6 +12,9 @@ export interface StartFlags extends CommonOptions {
   name?: string
   apiPort?: number
   listen?: string[]
+  websocket?: number | true
+  mdns?: boolean
+  relay?: boolean
   join?: string
   bootstrap?: string[]
   capacity?: number
@@ -39,6 +42,11 @@ export const nodeOptionsOf = async (flags: StartFlags, stdin: AsyncIterable<Uint
     dataDir: resolve(flags.dataDir ?? defaultDataDir()),
     apiPort: flags.apiPort ?? limits.apiPort,
     listen: flags.listen ?? [],
+    ...(flags.websocket !== undefined && {
+      websocket: flags.websocket === true ? limits.webSocketPort : flags.websocket,
+    }),
+    mdns: flags.mdns ?? false,
+    relay: flags.relay ?? true,
     ...(join !== undefined && { join }),
     bootstrap: flags.bootstrap ?? [],
     ...(capacity !== undefined && { capacity }),

@@ -26,7 +26,10 @@ export const define = (command: Command): void => {
     ['start --realm lab --join @token --gpu 2 --gpu-types nvidia-a100', 'with a token from a file'],
     ['start --realm lab --api-port 0 --data-dir ./second', 'a second node on this machine'],
   ])
-    .option('--realm <name>', 'the realm: made where there is none, joined with --join; without one the node is in none')
+    .option(
+      '--realm <name>',
+      'the realm: made where there is none, joined with --join; without one the node is in none',
+    )
     .option('--name <name>', 'the name of the node (that of the host)')
     .option(
       '--api-port <port>',
@@ -34,6 +37,13 @@ export const define = (command: Command): void => {
       count('--api-port', { max: 65_535 }),
     )
     .option('--listen <multiaddr>', 'where other nodes reach this one; may be repeated', gathered)
+    .option(
+      '--websocket [port]',
+      `take WebSockets too, where plain TCP does not get through (${limits.webSocketPort})`,
+      count('--websocket', { max: 65_535 }),
+    )
+    .option('--mdns', 'find nodes of the realm on the LAN')
+    .option('--no-relay', 'do not relay for members that cannot be dialled')
     .option('--join <token>', 'a join token or the line with it, @FILE to read it from, or - for standard input')
     .option('--bootstrap <multiaddr>', 'the address of a member, ending in /p2p/PEER; may be repeated', gathered)
     .option(

@@ -62,8 +62,7 @@ export const readRealmCard = async (text: string): Promise<RealmCard> => {
 const contentOf = (card: string): unknown => {
   const body = card.slice(prefix.length)
   const bytes = Buffer.from(body, 'base64url')
-  if (bytes.toString('base64url') !== body)
-    throw invalid('it holds characters that do not belong there, or is cut off')
+  if (bytes.toString('base64url') !== body) throw invalid('it holds characters that do not belong there, or is cut off')
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (error) {

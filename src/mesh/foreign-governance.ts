@@ -36,7 +36,11 @@ export const createForeignGovernance = (deps: {
       const { realm, seeds: theirs } = await readRealmCard(card)
       const { id, name, document } = realm
       if (id === member.realm().id)
-        throw new GodelError({ code: 'CONFLICT', what: 'naming a realm', reason: 'it is the card of this realm itself' })
+        throw new GodelError({
+          code: 'CONFLICT',
+          what: 'naming a realm',
+          reason: 'it is the card of this realm itself',
+        })
       if (document.settings['standalone'] === true)
         throw new GodelError({
           code: 'INVALID_ARGUMENT',

@@ -57,10 +57,7 @@ interface ForeignDeps {
   store: Store
   clock: Clock
   log: Log
-  limits: Pick<
-    Limits,
-    'syncTimeoutMs' | 'certificatesCachedMax' | 'revocationsPerIssuerMax' | 'revocationsPerPage'
-  >
+  limits: Pick<Limits, 'syncTimeoutMs' | 'certificatesCachedMax' | 'revocationsPerIssuerMax' | 'revocationsPerPage'>
 }
 
 export const openForeign = async (deps: ForeignDeps): Promise<Foreign> => {

@@ -4,11 +4,14 @@
  * its head on. A head is passed on only once its document is here, so that an empty word goes no further than one hop.
  */
 import { Type } from 'typebox'
+import type { Clock } from '../base/clock.ts'
 import { decode, encode } from '../base/codec.ts'
 import { hasCode } from '../base/errors.ts'
-import { limits } from '../base/limits.ts'
+import { limits, type Limits } from '../base/limits.ts'
 import type { Refusals } from '../base/refusals.ts'
 import { Bytes, OneOf, parser } from '../base/schema.ts'
+import { createTokenBucket, type TokenBucket } from '../base/token-bucket.ts'
+import { authorKey } from '../net/envelope.ts'
 import type { Pubsub, Verdict } from '../net/net.ts'
 import type { Accept } from './accept.ts'
 import { parseRealmHead, type RealmHead } from './methods.ts'
@@ -39,23 +42,43 @@ interface GossipDeps {
   accept: Pick<Accept, 'ad' | 'accusation'>
   news: RealmNews
   refusals: Refusals
+  /** Whether this much of the author is passed on; asked once the envelope is known to be its author's. */
+  mayPass?: (envelope: Uint8Array) => boolean
 }
 
 /**
  * What becomes of one message: passed on where it holds (news or not, since others may lack it), ignored where that is a
- * matter of clocks or room, rejected where no honest node would have passed it on. Never throws.
+ * matter of clocks, room or rate, rejected where no honest node would have passed it on. Never throws.
  */
 export const judgeMessage = async (deps: GossipDeps, bytes: Uint8Array, from: string): Promise<Verdict> => {
   const { refusals } = deps
   try {
     const { kind, envelope } = parseMessage(decode(bytes, 'a gossip message'))
     const outcome = await takeIn(deps, kind, envelope, from)
-    return outcome === 'stale' ? 'ignore' : 'accept'
+    const isSealed = kind === 'ad' || kind === 'accusation'
+    return outcome === 'stale' || (isSealed && deps.mayPass?.(envelope) === false) ? 'ignore' : 'accept'
   } catch (error) {
     refusals.note('refused a gossip message', from, error)
     return hasCode(error, 'INVALID_MESSAGE', 'TOO_LARGE') ? 'reject' : 'ignore'
   }
 }
+
+/**
+ * How much of one author is passed on: a member that talks without end is heard by those next to it, at their rate, and does
+ * not use up what they may tell others. Asked only once the envelope is known to be its author's.
+ */
+const authorRates = (clock: Pick<Clock, 'monotonicMs'>, bounds: AuthorLimits) => {
+  const rates = new Map<string, TokenBucket>()
+  const rate = { perSecond: bounds.gossipAuthorPerSecond, burst: bounds.gossipAuthorBurst }
+  return (envelope: Uint8Array): boolean => {
+    const author = authorKey(envelope)
+    const bucket = rates.get(author) ?? createTokenBucket(clock, rate)
+    rates.set(author, bucket)
+    if (rates.size > bounds.gossipAuthorsMax) rates.delete(rates.keys().next().value!)
+    return bucket.take() === 0
+  }
+}
+type AuthorLimits = Pick<Limits, 'gossipAuthorPerSecond' | 'gossipAuthorBurst' | 'gossipAuthorsMax'>
 
 const takeIn = (
   { accept, news }: GossipDeps,
@@ -75,9 +98,13 @@ const takeIn = (
   }
 }
 
-export const startGossip = (deps: GossipDeps & { pubsub: Pubsub }, { realm }: { realm: string }): Gossip => {
+export const startGossip = (
+  deps: Omit<GossipDeps, 'mayPass'> & { pubsub: Pubsub; clock: Clock; limits: AuthorLimits },
+  { realm }: { realm: string },
+): Gossip => {
   const topic = topicOf(realm)
-  const unsubscribe = deps.pubsub.subscribe(topic, (bytes, from) => judgeMessage(deps, bytes, from))
+  const mayPass = authorRates(deps.clock, deps.limits)
+  const unsubscribe = deps.pubsub.subscribe(topic, (bytes, from) => judgeMessage({ ...deps, mayPass }, bytes, from))
   return {
     publish: (kind, envelope) => deps.pubsub.publish(topic, encode({ kind, envelope })),
     close: unsubscribe,

@@ -53,7 +53,8 @@ export const createGuestSeeds = (deps: GuestSeedsDeps): GuestSeeds => {
   const candidates = (realm: string): string[] => {
     const shared = [...(shelves.of(realm)?.records() ?? [])].filter(({ ad }) => !ad.left && ad.addresses.length > 0)
     const seeds = foreign.named(realm)?.seeds ?? []
-    return [...new Set([...seeds, ...shared, ...remembered.of(realm)].map(({ peer }) => peer))]
+    const peers = new Set([...seeds, ...shared, ...remembered.of(realm)].map(({ peer }) => peer))
+    return [...peers].filter((peer) => foreign.realm(realm)?.revoked.has(peer) !== true)
   }
 
   const wanted = (): string[] => {
@@ -91,7 +92,8 @@ export const createGuestSeeds = (deps: GuestSeedsDeps): GuestSeeds => {
     const ranked = due
       .map((peer) => ({ peer, rank: (attempts.get(peer)?.failures ?? 0) + random() }))
       .toSorted((a, b) => a.rank - b.rank)
-    for (const { peer } of ranked.slice(0, Math.max(0, limits.seedDialsAtOnce - dialling.size))) void dial(peer, connect)
+    for (const { peer } of ranked.slice(0, Math.max(0, limits.seedDialsAtOnce - dialling.size)))
+      void dial(peer, connect)
   }
 
   return {

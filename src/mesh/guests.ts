@@ -78,7 +78,11 @@ export const createGuests = (deps: GuestsDeps): Guests => {
     const before = net.standingOf(peer)
     const now = standingOf(peer, guest)
     if (before?.kind === 'guest' && isLess(now, before)) {
-      const error = new GodelError({ code: 'FORBIDDEN', action: 'staying as a guest', reason: 'its grant was lessened' })
+      const error = new GodelError({
+        code: 'FORBIDDEN',
+        action: 'staying as a guest',
+        reason: 'its grant was lessened',
+      })
       return putOut(peer, error)
     }
     net.admit(peer, now)
@@ -137,7 +141,9 @@ export const createGuests = (deps: GuestsDeps): Guests => {
       for (const listener of listeners) listener(peer, guest, direction)
     },
     of: (realm) =>
-      [...inside].flatMap(([peer, guest]) => ((guest.by === 'realm' ? guest.realm : undefined) === realm ? [peer] : [])),
+      [...inside].flatMap(([peer, guest]) =>
+        (guest.by === 'realm' ? guest.realm : undefined) === realm ? [peer] : [],
+      ),
     async judgeAnew(realm) {
       for (const [peer, guest] of [...inside])
         if (guest.by === 'realm' && guest.realm === realm) await judgeOne(peer, guest)

@@ -121,6 +121,7 @@ export type Digest = Static<typeof DigestSchema>
 export const viewSync = unary({
   name: 'view.sync',
   access: 'observer',
+  rate: 'sync',
   request: Type.Object({}),
   response: Type.Object({ buckets: Type.Array(Bytes(16), { maxItems: 4_096 }), head: RealmHeadSchema }),
   requestBytesMax: 1_024,
@@ -130,6 +131,7 @@ export const viewSync = unary({
 export const viewDigests = unary({
   name: 'view.digests',
   access: 'observer',
+  rate: 'sync',
   request: Type.Object({
     buckets: Type.Array(Count(4_095), { maxItems: 4_096 }),
     after: Type.Optional(PeerIdSchema),
@@ -145,6 +147,7 @@ export const viewDigests = unary({
 export const viewPull = unary({
   name: 'view.pull',
   access: 'observer',
+  rate: 'sync',
   request: Type.Object({ peers: Type.Array(PeerIdSchema, { maxItems: limits.syncEntriesPerPage }) }),
   response: Type.Object({
     records: Type.Array(WireRecordSchema, { maxItems: limits.syncEntriesPerPage }),
@@ -157,6 +160,7 @@ export const viewPull = unary({
 export const viewPush = unary({
   name: 'view.push',
   access: 'observer',
+  rate: 'sync',
   request: Type.Object({ records: Type.Array(WireRecordSchema, { maxItems: limits.syncEntriesPerPage }) }),
   response: Type.Object({ refused: Count() }),
   responseBytesMax: 1_024,
@@ -277,4 +281,17 @@ export const nodeShown = unary({
   response: ShareRecordSchema,
   requestBytesMax: 1_024,
   responseBytesMax: 4 * 1024,
+})
+
+/**
+ * Dial me back: whether the callee reaches the caller. It tries addresses that the caller advertises, and of those only the
+ * ones at the IP from which it is connected, so that nobody else is ever dialled. RATE_LIMITED.
+ */
+export const nodeDialback = unary({
+  name: 'node.dialback',
+  access: 'observer',
+  request: Type.Object({}),
+  response: Type.Object({ reached: Type.Boolean() }),
+  requestBytesMax: 1_024,
+  responseBytesMax: 1_024,
 })

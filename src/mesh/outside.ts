@@ -82,7 +82,10 @@ export const openOutside = async (deps: OutsideDeps): Promise<Outside> => {
       const others = shelves.own.alive().flatMap(({ peer, ad }) => (ad.addresses.length > 0 ? [{ peer, ad }] : []))
       const own = [...new Set([...announce, ...net.addresses().filter(isPublicAddress)])]
       // The operator hands the card out: within one site the internal addresses are the only ones there are.
-      const addresses = (own.length > 0 ? own : net.addresses().filter((one) => !one.includes('/p2p-circuit'))).slice(0, 8)
+      const addresses = (own.length > 0 ? own : net.addresses().filter((one) => !one.includes('/p2p-circuit'))).slice(
+        0,
+        8,
+      )
       return [{ peer: net.peer, addresses }, ...others.map(({ peer, ad }) => ({ peer, addresses: ad.addresses }))]
         .filter((seed) => seed.addresses.length > 0 && realmView.get(seed.peer)?.state !== 'down')
         .slice(0, limits.cardSeedsMax)
@@ -91,7 +94,7 @@ export const openOutside = async (deps: OutsideDeps): Promise<Outside> => {
       seeds.start(connect)
       share.start()
       self.advertise()
-      running = [ties.housekeeping(), ties.showing()]
+      running = [ties.housekeeping(), ties.showing(), ties.telling()]
     },
     leave: () => sayGoodBye(deps, parts),
     stop() {
@@ -143,7 +146,7 @@ const methodsOf = ({ net }: OutsideDeps, { foreign, guests, pins, shelves, self 
     if (standing?.kind === 'guest' && standing.realm === head.realm) await foreign.learnFrom(peer, head)
     return {}
   }),
-  bind(nodeShown, ({ }, { peer, standing }) => {
+  bind(nodeShown, (_, { peer, standing }) => {
     if (standing?.kind !== 'guest' || standing.by !== 'pin' || !pins.get(peer))
       throw new GodelError({ code: 'FORBIDDEN', action: 'node.shown', reason: 'it is for pinned nodes' })
     return self.shown()
@@ -170,12 +173,16 @@ const tie = (deps: OutsideDeps, parts: Parts) => {
   const show = async (peer: string): Promise<void> => {
     const record = await net.rpc.call(peer, nodeShown, {}, { timeoutMs: limits.probeTimeoutMs })
     if (!pins.get(peer)) return
-    await shelves.shown(peer, record).catch((error: unknown) => refusals.note('refused what a pinned node shows', peer, error))
+    await shelves
+      .shown(peer, record)
+      .catch((error: unknown) => refusals.note('refused what a pinned node shows', peer, error))
     const name = shelves.pinned.get(peer)?.ad.name
     if (name !== undefined) await pins.note(peer, { name })
   }
   const showAll = async (): Promise<void> => {
-    await Promise.all(guests.of(undefined).map((peer) => show(peer).catch(failed('a pinned node does not show itself'))))
+    await Promise.all(
+      guests.of(undefined).map((peer) => show(peer).catch(failed('a pinned node does not show itself'))),
+    )
   }
 
   guests.onAdmitted((peer, guest, direction) => {
@@ -184,6 +191,8 @@ const tie = (deps: OutsideDeps, parts: Parts) => {
     if (guest.by === 'realm') {
       seeds.admitted(peer, guest.realm)
       pullSoon(peer, guest.realm, settleMs)
+      // What came between showing and being let in.
+      clock.after(limits.shareRealmSettleMs, () => tellGuest(peer))
     } else clock.after(settleMs, () => void show(peer).catch(failed('a pinned node does not show itself')))
     view.touch(peer)
   })
@@ -201,14 +210,13 @@ const tie = (deps: OutsideDeps, parts: Parts) => {
   })
 
   /** Guests hear of it at once: it may be why one of this realm is no guest of theirs any more. */
-  const tellGuests = (): void => {
-    for (const peer of net.connected()) {
-      const standing = net.standingOf(peer)
-      if (standing?.kind !== 'guest' || standing.by !== 'realm') continue
-      const call = net.rpc.call(peer, realmNews, { head: member.head() }, { timeoutMs: limits.presentTimeoutMs })
-      call.catch(failed('a guest was not told of the news of the realm'))
-    }
+  const tellGuest = (peer: string): void => {
+    const standing = net.standingOf(peer)
+    if (standing?.kind !== 'guest' || standing.by !== 'realm') return
+    const call = net.rpc.call(peer, realmNews, { head: member.head() }, { timeoutMs: limits.presentTimeoutMs })
+    call.catch(failed('a guest was not told of the news of the realm'))
   }
+  const tellGuests = (): void => net.connected().forEach(tellGuest)
   const offMember = member.onChange((now, before) => {
     if (now.trustHash === before.trustHash) return
     tellGuests()
@@ -221,6 +229,7 @@ const tie = (deps: OutsideDeps, parts: Parts) => {
   const onError = (error: unknown) => log.warn('looking after guests failed', { error: reasonOf(error) })
   return {
     pullSoon,
+    telling: () => every(clock, () => limits.syncIntervalMs, tellGuests, onError),
     showing: () => every(clock, () => limits.pinShownIntervalMs, showAll, onError),
     housekeeping: () =>
       every(
@@ -251,4 +260,3 @@ const sayGoodBye = async ({ net, limits }: OutsideDeps, { guests, self }: Parts)
   })
   await Promise.allSettled(calls)
 }
-

@@ -18,6 +18,7 @@ import type { Incarnation } from './incarnation.ts'
 import { createIssuing, type Issuing } from './issuing.ts'
 import type { Member } from './membership.ts'
 import type { MeshDeps } from './mesh.ts'
+import { startReachability } from './reachability.ts'
 import { createRealmNews } from './realm-news.ts'
 import { createForeignGovernance, noGovernance } from './foreign-governance.ts'
 import { openOutside, type Outside } from './outside.ts'
@@ -154,7 +155,10 @@ const startCore = async (deps: PartsDeps, back: Back): Promise<Core> => {
     onAd: (peer, ad) => void sponsor({ accept, gossip, view, refusals, limits }, peer, ad),
   })
   const news = createRealmNews({ member, clock, limits, learnFrom: trust.learnFrom })
-  const gossip: Gossip = startGossip({ pubsub: net.pubsub, accept, news, refusals }, { realm: realm().id })
+  const gossip: Gossip = startGossip(
+    { pubsub: net.pubsub, accept, news, refusals, clock, limits },
+    { realm: realm().id },
+  )
   const expulsion = startExpulsion({ self: key.peer, member, view, certificates, trust, log })
   const { roots } = deps
   const amendments = createAmendments({
@@ -202,8 +206,11 @@ const startLoops = (deps: PartsDeps, core: Core): Loops => {
   const probing = { net, view, accept, probe, partners, accuse, onAnswered: tellAccused, settings: failover.settings }
   const watch = startWatch({ ...probing, random, clock, log, meter, limits })
   const forOthers = probeForOthers({ probe, view, self: net.peer, onAnswered: tellAccused, clock, limits })
+  const onMoved = () =>
+    void advertiser.publish().catch((error: unknown) => log.warn('a move was not told', { error: reasonOf(error) }))
+  const reach = startReachability({ net, view, onMoved, clock, log, limits, random })
   net.rpc.register([
-    ...[...sync.methods, ...meshMethods({ ...core, onHeard: tellAccused }), ...forOthers],
+    ...[...sync.methods, ...reach.methods, ...meshMethods({ ...core, onHeard: tellAccused }), ...forOthers],
     ...outside.methods,
   ])
   const members = { peer: net.peer, connected: net.connected, isAdmitted: isMember }
@@ -218,6 +225,7 @@ const startLoops = (deps: PartsDeps, core: Core): Loops => {
       else clock.after(limits.syncSettleMs, () => tellAccused(peer))
     }),
     net.onDisconnected(watch.disconnected),
+    net.onHint(seeds.hinted),
     view.onChange(() => meter.gauge('mesh_peers_up', view.size())),
     view.onChange(({ peer, state }, previous) => {
       // Calls to a peer that is down are not left waiting on a connection that nothing comes over any more.
@@ -232,7 +240,7 @@ const startLoops = (deps: PartsDeps, core: Core): Loops => {
     pull: sync.pull,
     failingSinceMs: upkeep.failingSinceMs,
     stop() {
-      for (const part of [seeds, watch, sync, upkeep]) part.close()
+      for (const part of [seeds, watch, sync, upkeep, reach]) part.close()
       outside.stop()
       for (const off of listening.splice(0)) off()
     },

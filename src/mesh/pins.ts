@@ -42,15 +42,13 @@ export interface OwnPins extends Pins {
   onChange(fn: (peer: string) => void): void
 }
 
-export const openPins = (
-  deps: {
-    self: string
-    store: Store
-    log: Log
-    limits: Pick<Limits, 'pinsMax'>
-    isConnected: (peer: string) => boolean
-  },
-): OwnPins => {
+export const openPins = (deps: {
+  self: string
+  store: Store
+  log: Log
+  limits: Pick<Limits, 'pinsMax'>
+  isConnected: (peer: string) => boolean
+}): OwnPins => {
   const { self, store, log, limits, isConnected } = deps
   const pins = new Map<string, Kept>()
   const listeners = new Set<(peer: string) => void>()
@@ -76,7 +74,8 @@ export const openPins = (
     list: () => [...pins.values()].map(shown),
     async register({ peer, name, addresses, scopes, agentsPerNode }) {
       publicKeyOfPeer(peer)
-      if (peer === self) throw new GodelError({ code: 'INVALID_ARGUMENT', field: 'peer', reason: 'is this node itself' })
+      if (peer === self)
+        throw new GodelError({ code: 'INVALID_ARGUMENT', field: 'peer', reason: 'is this node itself' })
       const before = pins.get(peer)
       if (!before && pins.size >= limits.pinsMax)
         throw new GodelError({ code: 'QUEUE_FULL', what: 'the list of pins', limit: limits.pinsMax })

@@ -18,6 +18,7 @@ import { retryDelayMs, wantedPeers, type DialAttempt } from './dial-plan.ts'
 import type { MeshView } from './view.ts'
 
 const SPACE = 'peers'
+const hintedAddressesMax = 4
 const parseRemembered = parser(
   'a remembered peer',
   Type.Object({ addresses: Type.Array(Type.String({ maxLength: 255 }), { maxItems: 16 }), seenAtMs: Count() }),
@@ -31,6 +32,8 @@ export interface AddressBook {
   addressesOf(peer: string): string[]
   /** Peers that the store remembers and those that were given. */
   seeds(): string[]
+  /** Somebody on the LAN says that the peer is there: tried as its last address. */
+  hint(peer: string, addresses: readonly string[]): void
   /** Keeps the addresses of peers that are connected now; the ones not seen for longest give way. */
   remember(peers: readonly string[]): Promise<void>
 }
@@ -60,6 +63,7 @@ export const openAddressBook = (
 ): AddressBook => {
   const { net, view, store, clock, log, limits } = deps
   const remembered = new Map<string, Remembered>()
+  const hints = new Map<string, readonly string[]>()
   for (const [peer, bytes] of store.scan(SPACE)) {
     try {
       remembered.set(peer, parseRemembered(decode(bytes, 'a remembered peer')))
@@ -77,12 +81,18 @@ export const openAddressBook = (
         .flatMap((seed) => seed.addresses),
       ...(remembered.get(peer)?.addresses ?? []),
     ])
-    return [...all].slice(0, limits.addressesPerPeerMax)
+    const known = [...all].slice(0, limits.addressesPerPeerMax - hintedAddressesMax)
+    return [...new Set([...known, ...(hints.get(peer) ?? [])])]
   }
 
   return {
     addressesOf,
     seeds: () => [...new Set([...given().map((seed) => seed.peer), ...remembered.keys()])],
+    hint(peer, addresses) {
+      hints.delete(peer)
+      hints.set(peer, addresses.slice(0, hintedAddressesMax))
+      if (hints.size > limits.hintsMax) hints.delete(hints.keys().next().value!)
+    },
     async remember(peers) {
       const seenAtMs = clock.wallMs()
       for (const peer of peers) remembered.set(peer, { addresses: addressesOf(peer), seenAtMs })
@@ -102,6 +112,11 @@ export const openAddressBook = (
 export interface Seeds {
   /** A peer has been admitted: its addresses are worth keeping, and the next failure is its first. */
   admitted(peer: string): void
+  /**
+   * Heard on the LAN. Only who is known by PeerId is dialled for it: whoever is dialled is shown this node's certificate, and
+   * strangers on a LAN are not to learn the realm.
+   */
+  hinted(peer: string, addresses: readonly string[]): void
   close(): void
 }
 
@@ -122,6 +137,7 @@ export const startSeeds = (deps: SeedsDeps): Seeds => {
   const attempts = new Map<string, DialAttempt>()
   const dialling = new Set<string>()
   const fresh = new Set<string>()
+  const hintedAtMs = new Map<string, number>()
   let rememberAtMs = clock.monotonicMs() + limits.seedIntervalMs
 
   const dial = async (peer: string): Promise<void> => {
@@ -177,6 +193,16 @@ export const startSeeds = (deps: SeedsDeps): Seeds => {
     admitted(peer) {
       attempts.delete(peer)
       fresh.add(peer)
+    },
+    hinted(peer, addresses) {
+      const isKnown = (view.record(peer) && view.record(peer)?.ad.left !== true) || book.seeds().includes(peer)
+      if (!isKnown || peer === net.peer) return
+      book.hint(peer, addresses)
+      const nowMs = clock.monotonicMs()
+      if (nowMs - (hintedAtMs.get(peer) ?? Number.NEGATIVE_INFINITY) < limits.hintRetryMs) return
+      hintedAtMs.set(peer, nowMs)
+      if (hintedAtMs.size > limits.hintsMax) hintedAtMs.delete(hintedAtMs.keys().next().value!)
+      attempts.delete(peer)
     },
     close: () => loop.stop(),
   }

@@ -80,9 +80,7 @@ export const createShelves = (deps: ShelvesDeps): Shelves => {
   }
 
   const verify = (realm: string, { certificate, peer }: Pick<ShareAd, 'certificate' | 'peer'>) =>
-    realm === member.realm().id
-      ? certificates.verify(certificate, peer)
-      : foreign.verify(realm, certificate, peer)
+    realm === member.realm().id ? certificates.verify(certificate, peer) : foreign.verify(realm, certificate, peer)
 
   const merge = (shelf: MeshView, ad: ShareAd, { envelope, ageMs }: ShareRecord, arrivedAtMs: number): MergeOutcome =>
     shelf.merge({

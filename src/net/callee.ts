@@ -8,11 +8,12 @@ import { decode } from '../base/codec.ts'
 import { GodelError, hasCode } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import { callFault, type Access, type Scope, type Standing } from '../base/standing.ts'
+import { createTokenBucket, type TokenBucket } from '../base/token-bucket.ts'
 import type { Deadline, Deadlines } from './deadlines.ts'
 import { Kind, readCredit, readRequest, type RequestHead } from './frame.ts'
 import { createItemInbox, type ItemInbox } from './item-inbox.ts'
 import { encodeBounded, sendItems, type ItemSender } from './item-sender.ts'
-import type { BoundMethod, CallContext, Method } from './method.ts'
+import type { BoundMethod, CallContext, Method, RateClass } from './method.ts'
 import type { Outbox } from './outbox.ts'
 import type { Registry } from './registry.ts'
 import { encodeError } from './wire-error.ts'
@@ -21,6 +22,17 @@ import { encodeError } from './wire-error.ts'
 export interface PeerLoad {
   calls: number
   requestBytes: number
+  readonly rates: Record<RateClass, TokenBucket>
+}
+
+/** The rates of one peer; they outlive its sessions, or a new one would bring new tokens. */
+export const createRates = (clock: Pick<Clock, 'monotonicMs'>, limits: Limits): PeerLoad['rates'] => {
+  const bucket = (perSecond: number, burst: number) => createTokenBucket(clock, { perSecond, burst })
+  return {
+    open: bucket(limits.rpcOpenCallsPerSecond, limits.rpcOpenCallsBurst),
+    sync: bucket(limits.rpcSyncCallsPerSecond, limits.rpcSyncCallsBurst),
+    call: bucket(limits.rpcCallsPerSecond, limits.rpcCallsPerSecond),
+  }
 }
 
 export interface CalleeDeps {
@@ -68,6 +80,9 @@ export const createCallee = (deps: CalleeDeps): Callee => {
     const row = registry.find(head.name, head.version)
     const { method } = row
     mustBeAllowed(method, deps.standing(), peer)
+    const retryAfterMs = load.rates[method.rate].take()
+    if (retryAfterMs > 0)
+      throw new GodelError({ code: 'RATE_LIMITED', what: `${method.name} of ${peer}`, retryAfterMs })
     if ((method.kind === 'stream') !== head.stream) {
       throw new GodelError({
         code: 'INVALID_MESSAGE',

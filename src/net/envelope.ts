@@ -31,3 +31,7 @@ export const open = async (domain: string, envelope: Uint8Array): Promise<{ peer
     throw error instanceof GodelError ? error : refused('it does not decode', error)
   }
 }
+
+/** What tells the authors of envelopes apart, without opening them: the public key that comes first. Says nothing of its truth. */
+export const authorKey = (envelope: Uint8Array): string =>
+  Buffer.from(envelope.subarray(2, 2 + (envelope[1] ?? 0))).toString('latin1')

@@ -1,10 +1,19 @@
 /**
- * The libp2p node: TCP, Noise, Yamux, identify, ping, gossipsub, with the defaults replaced that were measured to fail.
+ * The libp2p node: TCP and circuits, Noise, Yamux, identify, ping, gossipsub, with the defaults replaced that were measured
+ * to fail. WebSockets cost 5 MB and 20 ms to load, so they are loaded with the first address that needs them.
  */
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import type { GossipSub, GossipSubComponents } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
-import type { ComponentLogger, Libp2p, Logger, PrivateKey, StreamHandler } from '@libp2p/interface'
+import type {
+  ComponentLogger,
+  ConnectionGater,
+  Libp2p,
+  Logger,
+  PrivateKey,
+  StreamHandler,
+  Transport,
+} from '@libp2p/interface'
 import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
@@ -12,13 +21,18 @@ import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
 import { GodelError, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
+import { isWebSocket } from './addresses.ts'
 import { inOneWrite, withFewWindowUpdates } from './lean-writes.ts'
 import { noiseCrypto } from './noise-crypto.ts'
+import type { Relay } from './relay.ts'
 
 export interface HostOptions {
   readonly privateKey: PrivateKey
   readonly listen: readonly string[]
   readonly limits: Limits
+  readonly gater: ConnectionGater
+  /** Circuits, taken and, with `serve`, relayed for members. */
+  readonly relay: Pick<Relay, 'transport' | 'server'> & { serve: boolean }
   /** Makes the gossip service from the components of the host. */
   gossip(components: GossipSubComponents): GossipSub
   /** Our own protocols. They are known before the first connection comes in. */
@@ -56,7 +70,12 @@ export const startHost = async (options: HostOptions): Promise<Libp2p> => {
     start: false,
     logger: silentLogger,
     addresses: { listen: [...options.listen] },
-    transports: [tcp({ outboundSocketInactivityTimeout: 0, inboundSocketInactivityTimeout: 0 })],
+    transports: [
+      tcp({ outboundSocketInactivityTimeout: 0, inboundSocketInactivityTimeout: 0 }),
+      options.relay.transport as never,
+      ...(options.listen.some(isWebSocket) ? [await webSocketTransport()] : []),
+    ],
+    connectionGater: options.gater,
     connectionEncrypters: [(components) => inOneWrite(noise({ crypto: noiseCrypto })(components), limits)],
     streamMuxers: [() => withFewWindowUpdates(muxer(), limits)],
     connectionManager: {
@@ -64,7 +83,7 @@ export const startHost = async (options: HostOptions): Promise<Libp2p> => {
       inboundConnectionThreshold: limits.inboundConnectionsPerSecond,
       maxIncomingPendingConnections: limits.pendingInboundConnectionsMax,
       dialTimeout: limits.dialTimeoutMs,
-      addressDialTimeout: limits.dialTimeoutMs,
+      addressDialTimeout: limits.directDialTimeoutMs,
       reconnectRetries: 0, // the mesh has its own loop, since this one gives up after a few tries
     },
     connectionMonitor: {
@@ -75,6 +94,7 @@ export const startHost = async (options: HostOptions): Promise<Libp2p> => {
       identify: identify({ maxObservedAddresses: 4 }),
       ping: ping(),
       gossip: options.gossip as never,
+      ...(options.relay.serve && { relay: options.relay.server as never }),
     },
   })
   for (const [protocol, { handle, maxInboundStreams }] of Object.entries(options.onStream)) {
@@ -91,4 +111,22 @@ export const startHost = async (options: HostOptions): Promise<Libp2p> => {
     )
   }
   return host
+}
+
+/** libp2p's components, beyond its declared interface. */
+export const componentsOf = (host: Libp2p) => (host as unknown as { components: Components }).components
+interface Components {
+  transportManager: { add(transport: Transport): void; getTransports(): Transport[] }
+}
+
+const webSocketTransport = async () => (await import('@libp2p/websockets')).webSockets()
+
+/** Makes the host able to dial these addresses, where it takes more than it has by now. */
+export const readyFor = async (host: Libp2p, addresses: readonly string[]): Promise<void> => {
+  if (!addresses.some(isWebSocket)) return
+  const make = await webSocketTransport()
+  const { transportManager } = componentsOf(host)
+  const made = make(componentsOf(host) as never)
+  const isThere = transportManager.getTransports().some((each) => each[Symbol.toStringTag] === made[Symbol.toStringTag])
+  if (!isThere) transportManager.add(made)
 }

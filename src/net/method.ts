@@ -19,6 +19,8 @@ export interface Method<Request = unknown, Response = unknown, Incoming = unknow
   readonly access: Access
   /** The scope with which guests may call too; `any` asks for none, and without it they may not. */
   readonly guests: Scope | 'any' | undefined
+  /** Which of a peer's rates a call counts against. */
+  readonly rate: RateClass
   readonly requestBytesMax: number
   readonly responseBytesMax: number
   readonly incomingBytesMax: number
@@ -26,6 +28,9 @@ export interface Method<Request = unknown, Response = unknown, Incoming = unknow
   readonly parseResponse: Parse<Response>
   readonly parseIncoming: Parse<Incoming>
 }
+
+/** `open`: what anyone may call; `sync`: what makes this node read and send much; `call`: everything else. */
+export type RateClass = 'open' | 'sync' | 'call'
 
 /** What a handler knows about the call that it answers. */
 export interface CallContext<Incoming = unknown> {
@@ -79,6 +84,8 @@ interface Row<Request extends TSchema, Response extends TSchema> {
   /** The least role; `member` unless told. */
   access?: Access
   guests?: Scope | 'any'
+  /** `open` for what anyone may call, else `call`, unless told. */
+  rate?: RateClass
   request: Request
   response: Response
   /** Bounds of one encoded request, response or item; limits.rpcPayloadBytesMax unless told. */
@@ -113,6 +120,7 @@ const common = <Request extends TSchema, Response extends TSchema>(row: Row<Requ
   version: row.version ?? 1,
   access: row.access ?? ('member' as const),
   guests: row.guests,
+  rate: row.rate ?? (row.access === 'anyone' ? ('open' as const) : ('call' as const)),
   requestBytesMax: row.requestBytesMax ?? limits.rpcPayloadBytesMax,
   responseBytesMax: row.responseBytesMax ?? limits.rpcPayloadBytesMax,
   parseRequest: parser(`a request of ${row.name}`, row.request),

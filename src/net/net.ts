@@ -4,6 +4,8 @@
  * net.ts          this map, the `Net` port and `startNet`, which puts the parts together and stops them in bounded time
  * method.ts       what a wire method is (a row), and what rooms see of RPC; registry.ts holds the rows
  * host.ts         the libp2p node, with its cipher in noise-crypto.ts and fewer writes by lean-writes.ts; peers.ts who is connected and admitted; envelope.ts signed envelopes
+ * relay.ts        circuits through members; addresses.ts tells addresses apart, bounds.ts keeps strangers from crowding in,
+ *                 probe.ts dials back, mdns.ts looks around on the LAN
  * pubsub.ts       gossip, spoken with admitted peers alone, for which gossip-gate.ts stands between libp2p and gossipsub
  * rpc.ts          calls (/godel/rpc/1): which session a call takes; session.ts one session, of which caller.ts and callee.ts
  *                 are the two sides; frame.ts its bytes, outbox.ts what is to be sent, item-inbox.ts and item-sender.ts
@@ -18,13 +20,18 @@ import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Meter } from '../base/meter.ts'
 import type { Access, GuestStanding, Scope, Standing } from '../base/standing.ts'
+import { inOrderOfUse } from './addresses.ts'
+import { createBounds } from './bounds.ts'
 import { bulkProtocol, createBulk } from './bulk.ts'
 import { open, seal } from './envelope.ts'
 import { createGossipGate } from './gossip-gate.ts'
 import { privateKeyOf, startHost } from './host.ts'
+import { createHints, startMdns } from './mdns.ts'
 import type { Rpc } from './method.ts'
 import { bareAddress, createPeers, type Peers } from './peers.ts'
+import { probe } from './probe.ts'
 import { createPubsub } from './pubsub.ts'
+import { createRelay } from './relay.ts'
 import { createRpc, rpcProtocol } from './rpc.ts'
 
 export interface NetDeps {
@@ -41,6 +48,12 @@ export interface NetDeps {
 export interface NetOptions {
   /** Multiaddrs to listen on, such as `/ip4/0.0.0.0/tcp/0`; none to only dial. */
   readonly listen: readonly string[]
+  /** Whether it relays for members of its realm; true unless told. */
+  readonly relay?: boolean | undefined
+  /** Finds peers on the LAN; false unless told. */
+  readonly mdns?: boolean | undefined
+  /** Where mDNS is spoken; the group and port that all speak at unless told. */
+  readonly mdnsPort?: number | undefined
 }
 
 /** What the handler of a topic says of a message: only `accept` passes it on to others. */
@@ -94,6 +107,11 @@ export interface Bulk {
 
 export type Direction = 'inbound' | 'outbound'
 
+/** How a peer is connected. `isDialled`: this node dialled it; `dialledUs`: it dialled this node; both can be. */
+export type ConnectionKind =
+  | { readonly kind: 'direct'; readonly isDialled: boolean; readonly dialledUs: boolean }
+  | { readonly kind: 'relayed'; readonly through: string }
+
 export interface Net {
   /** Our own PeerId. */
   readonly peer: string
@@ -105,6 +123,25 @@ export interface Net {
   connected(): string[]
   /** Dialable addresses that the peer gave of itself or was dialled at, without the /p2p suffix. */
   remoteAddresses(peer: string): string[]
+  /** How the peer is connected at its best; undefined without a connection. */
+  connectionKind(peer: string): ConnectionKind | undefined
+  /** Closes the connections whose own end is at an address that this host has no more: nobody would tell. */
+  dropStranded(): void
+  /** The IP address from which the peer is connected directly. */
+  observedIp(peer: string): string | undefined
+  /** Whether something that speaks as libp2p does answers at one of these addresses, within limits.dialBackTimeoutMs. */
+  probe(addresses: readonly string[]): Promise<boolean>
+  /** Relays that members hold for this node; see addresses(), which tells how it is reached through them. */
+  readonly relays: {
+    /** Asks a connected member; PEER_UNREACHABLE where it does not relay. */
+    reserve(peer: string): Promise<void>
+    release(peer: string): void
+    held(): string[]
+    /** Circuits that this node relays for others. */
+    carried(): number
+  }
+  /** Called with what mDNS finds: hints, from whoever speaks on the LAN. */
+  onHint(fn: (peer: string, addresses: readonly string[]) => void): () => void
   /** Called on the first connection to a peer. */
   onConnected(fn: (peer: string, direction: Direction) => void): () => void
   /** Called when the last connection to a peer is closed. */
@@ -144,11 +181,16 @@ export const startNet = async (deps: NetDeps, options: NetOptions): Promise<Net>
     clock,
     log,
     onAdmitted: (peer) => gate.admitted(peer),
-    onGone: (peer) => gate.gone(peer),
+    onGone: (peer) => {
+      gate.gone(peer)
+      relay.gone(peer)
+    },
   })
   const { isAdmitted, standingOf, connections } = peers
+  const isMember = (peer: string) => standingOf(peer)?.kind === 'member'
+  const relay = createRelay({ limits, clock, isMember })
   const gate = createGossipGate({ limits, clock, log, isAdmitted, connections })
-  const pubsub = createPubsub({ limits, log, meter: deps.meter, standingOf })
+  const pubsub = createPubsub({ limits, clock, log, meter: deps.meter, standingOf })
   const streams = { limits, clock, log, meter: deps.meter, audit: deps.audit ?? silentAudit, standingOf }
   const rpc = createRpc({ ...streams, self, openStream: streamOpener(peers, rpcProtocol) })
   const bulk = createBulk({ ...streams, openStream: streamOpener(peers, bulkProtocol) })
@@ -157,6 +199,8 @@ export const startNet = async (deps: NetDeps, options: NetOptions): Promise<Net>
     privateKey,
     listen: options.listen,
     limits,
+    gater: { ...relay.gater, ...createBounds({ limits, isAdmitted, all: () => peers.all() }) },
+    relay: { ...relay, serve: options.relay ?? true },
     gossip: (components) => pubsub.service({ ...pick(components), registrar: gate.wrap(components.registrar) }),
     onStream: {
       [rpcProtocol]: { handle: rpc.accept, maxInboundStreams: limits.rpcSessionsPerConnectionMax },
@@ -165,7 +209,12 @@ export const startNet = async (deps: NetDeps, options: NetOptions): Promise<Net>
     onCreated: peers.attach,
   })
 
+  const hints = createHints()
+  const looking =
+    options.mdns === true ? await startMdns(host, { limits, log, port: options.mdnsPort }, hints.tell) : undefined
+
   const close = async () => {
+    looking?.stop()
     rpc.close()
     bulk.close()
     gate.close()
@@ -174,11 +223,17 @@ export const startNet = async (deps: NetDeps, options: NetOptions): Promise<Net>
 
   return {
     peer: self,
-    addresses: () => host.getMultiaddrs().map(bareAddress),
+    addresses: () => inOrderOfUse([...host.getMultiaddrs().map(bareAddress), ...relay.addresses()]),
     dial: peers.dial,
     isConnected: peers.isConnected,
     connected: peers.connected,
     remoteAddresses: peers.remoteAddresses,
+    connectionKind: peers.connectionKind,
+    dropStranded: peers.dropStranded,
+    observedIp: peers.observedIp,
+    probe: (addresses) => probe(addresses, { clock, limits }),
+    relays: { reserve: relay.reserve, release: relay.release, held: relay.relays, carried: relay.circuits },
+    onHint: hints.on,
     onConnected: peers.onConnected,
     onDisconnected: peers.onDisconnected,
     disconnect: peers.disconnect,

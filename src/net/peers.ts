@@ -3,6 +3,7 @@
  * connection to one and of the end of the last.
  */
 import type { Connection, IdentifyResult, Libp2p, PeerId } from '@libp2p/interface'
+import { networkInterfaces } from 'node:os'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
 import type { Clock } from '../base/clock.ts'
@@ -10,9 +11,12 @@ import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Standing } from '../base/standing.ts'
+import { inOrderOfUse, ipOfDirect, isCircuit, plainIp, relayOf } from './addresses.ts'
 import { deadlineSignal } from './deadline-signal.ts'
-import type { Direction } from './net.ts'
+import { readyFor } from './host.ts'
+import type { ConnectionKind, Direction } from './net.ts'
 import { reasonOf } from './reason.ts'
+import { isRelayed } from './relay.ts'
 
 export interface PeersDeps {
   readonly self: string
@@ -35,15 +39,28 @@ export interface Peers {
   isAdmitted(peer: string): boolean
   isConnected(peer: string): boolean
   connected(): string[]
-  /** Open connections, the newest last. */
+  /** Open connections: those through a relay first, then the newest last. */
   connections(peer: string): Connection[]
+  /** Every open connection. */
+  all(): Connection[]
   remoteAddresses(peer: string): string[]
+  connectionKind(peer: string): ConnectionKind | undefined
+  /** Closes the connections whose own end is at an address that this host has no more: nobody would tell. */
+  dropStranded(): void
+  observedIp(peer: string): string | undefined
   onConnected(fn: (peer: string, direction: Direction) => void): () => void
   onDisconnected(fn: (peer: string) => void): () => void
 }
 
 /** A multiaddr in text without its /p2p part. */
 export const bareAddress = (address: Multiaddr): string => address.toString().replace(/\/p2p\/[^/]+$/, '')
+
+/** Where our end of a connection over TCP is, which libp2p keeps to itself. */
+const localIpOf = (connection: Connection): string | undefined => {
+  const { maConn } = connection as unknown as { maConn?: { socket?: { localAddress?: string } } }
+  const ip = maConn?.socket?.localAddress
+  return ip === undefined ? undefined : plainIp(ip)
+}
 
 export const createPeers = (deps: PeersDeps): Peers => {
   const { self, limits, clock, log } = deps
@@ -74,7 +91,17 @@ export const createPeers = (deps: PeersDeps): Peers => {
   const connections = (peer: string): Connection[] => {
     const id = idOf(peer)
     if (id === undefined || host === undefined) return []
-    return host.getConnections(id).filter((connection) => connection.status === 'open')
+    const open = host.getConnections(id).filter((connection) => connection.status === 'open')
+    if (open.length < 2) return open
+    return [...open.filter(isRelayed), ...open.filter((connection) => !isRelayed(connection))]
+  }
+
+  /** The peer through which a connection goes. Of one that came in, the address is that of our connection to the relay. */
+  const throughOf = (connection: Connection): string => {
+    const address = connection.remoteAddr.toString()
+    const [base = ''] = address.split('/p2p-circuit')
+    const own = host?.getConnections().find((each) => !isRelayed(each) && each.remoteAddr.toString() === base)
+    return relayOf(address) ?? own?.remotePeer.toString() ?? 'unknown'
   }
 
   const learn = (peer: string, found: readonly string[]) => {
@@ -92,8 +119,16 @@ export const createPeers = (deps: PeersDeps): Peers => {
     learn(result.peerId.toString(), found)
   }
 
+  /** Where there are too many connections, libp2p cuts those of the least value. */
+  const value = (peer: string, tag: { value: number } | undefined) => {
+    const id = idOf(peer)
+    if (id !== undefined) host?.peerStore.merge(id, { tags: { admitted: tag } }).catch(() => {})
+  }
+
   const end = (peer: string) => {
-    if (admitted.delete(peer)) deps.onGone(peer)
+    if (!admitted.delete(peer)) return
+    value(peer, undefined)
+    deps.onGone(peer)
   }
 
   /** Lets what was sent still arrive, for a short time; then the connections are cut. */
@@ -115,7 +150,8 @@ export const createPeers = (deps: PeersDeps): Peers => {
 
   const targets = (peer: string, given: readonly string[]): Multiaddr[] => {
     const parsed: Multiaddr[] = []
-    for (const address of given.slice(0, limits.addressesPerPeerMax)) {
+    for (const address of inOrderOfUse(given).slice(0, limits.addressesPerPeerMax)) {
+      if (relayOf(address) === self) continue
       try {
         parsed.push(multiaddr(`${bareAddress(multiaddr(address))}/p2p/${peer}`))
       } catch (error) {
@@ -123,6 +159,36 @@ export const createPeers = (deps: PeersDeps): Peers => {
       }
     }
     return parsed
+  }
+
+  const dialAll = async (found: readonly Multiaddr[], signal: AbortSignal): Promise<void> => {
+    await readyFor(host!, found.map(String))
+    await host!.dial([...found], { signal })
+  }
+
+  /** Of a relay that this node is connected to one address is enough, and it comes before those that are to be dialled. */
+  const byRelay = (relayed: readonly string[]): string[] => {
+    const isAtHand = (relay: string | undefined) =>
+      relay !== undefined && connections(relay).some((each) => !isRelayed(each))
+    const atHand = new Map(relayed.map((address) => [relayOf(address), address]))
+    const near = [...atHand].filter(([relay]) => isAtHand(relay)).map(([, address]) => address)
+    return near.length > 0 ? near : [...relayed]
+  }
+
+  /** Relays only once no direct address has answered, and before all the time is over: what is dropped never answers. */
+  const directFirst = async (found: readonly Multiaddr[], signal: AbortSignal): Promise<void> => {
+    const direct = found.filter((address) => !isCircuit(address.toString()))
+    const relayed = byRelay(found.map(String).filter(isCircuit)).map((address) => multiaddr(address))
+    if (direct.length === 0 || relayed.length === 0) return dialAll(direct.length > 0 ? direct : relayed, signal)
+    const part = deadlineSignal(clock, limits.directDialsTimeoutMs, signal)
+    try {
+      await dialAll(direct, part.signal)
+    } catch (error) {
+      if (signal.aborted) throw error
+      await dialAll(relayed, signal)
+    } finally {
+      part.done()
+    }
   }
 
   return {
@@ -147,7 +213,7 @@ export const createPeers = (deps: PeersDeps): Peers => {
       if (found.length === 0) throw unreachable(peer, 'no address of it is known')
       const deadline = deadlineSignal(clock, limits.dialTimeoutMs, signal)
       try {
-        await host!.dial(found, { signal: deadline.signal })
+        await directFirst(found, deadline.signal)
         learn(peer, found.map(bareAddress))
       } catch (error) {
         if (signal?.aborted === true) throw new GodelError({ code: 'CANCELLED', what: `the dial to ${peer}` })
@@ -164,7 +230,9 @@ export const createPeers = (deps: PeersDeps): Peers => {
       if (connections(peer).length === 0) return
       const isNew = !admitted.has(peer)
       admitted.set(peer, standing)
-      if (isNew) deps.onAdmitted(peer)
+      if (!isNew) return
+      value(peer, { value: limits.admittedTag })
+      deps.onAdmitted(peer)
     },
 
     standingOf: (peer) => admitted.get(peer),
@@ -178,7 +246,30 @@ export const createPeers = (deps: PeersDeps): Peers => {
     isConnected: (peer) => connections(peer).length > 0,
     connected: () => host?.getPeers().map((id) => id.toString()) ?? [],
     connections,
+    all: () => host?.getConnections() ?? [],
     remoteAddresses: (peer) => [...(addresses.get(peer) ?? [])],
+    connectionKind(peer) {
+      const connection = connections(peer).at(-1)
+      if (connection === undefined) return undefined
+      if (isRelayed(connection)) return { kind: 'relayed', through: throughOf(connection) }
+      const isDialled = connections(peer).some((each) => !isRelayed(each) && each.direction === 'outbound')
+      const dialledUs = connections(peer).some((each) => !isRelayed(each) && each.direction === 'inbound')
+      return { kind: 'direct', isDialled, dialledUs }
+    },
+    dropStranded() {
+      const own = new Set(
+        Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address)),
+      )
+      for (const connection of host?.getConnections() ?? []) {
+        const ip = localIpOf(connection)
+        if (ip !== undefined && !own.has(ip)) connection.abort(new Error('this host has its address no more'))
+      }
+    },
+    observedIp(peer) {
+      const connection = connections(peer).findLast((each) => !isRelayed(each))
+      const ip = connection === undefined ? undefined : ipOfDirect(connection.remoteAddr.toString())
+      return ip === undefined ? undefined : plainIp(ip)
+    },
     onConnected(fn) {
       connectedFns.add(fn)
       return () => void connectedFns.delete(fn)

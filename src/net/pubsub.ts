@@ -12,15 +12,18 @@ import {
 } from '@libp2p/gossipsub'
 import type { PeerId } from '@libp2p/interface'
 import { hash } from 'node:crypto'
+import type { Clock } from '../base/clock.ts'
 import { GodelError, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Meter } from '../base/meter.ts'
 import type { GuestStanding, Standing } from '../base/standing.ts'
+import { createTokenBucket, type TokenBucket } from '../base/token-bucket.ts'
 import type { Pubsub, TopicHandler, Verdict } from './net.ts'
 
 export interface PubsubDeps {
   readonly limits: Limits
+  readonly clock: Pick<Clock, 'monotonicMs'>
   readonly log: Log
   readonly meter: Meter
   standingOf(peer: string): Standing | undefined
@@ -47,6 +50,7 @@ export const createPubsub = (deps: PubsubDeps): PubsubHost => {
   const { limits, log, meter } = deps
   const handlers = new Map<string, TopicHandler>()
   const guestsOf = new Map<string, (peer: string, standing: GuestStanding) => boolean>()
+  const buckets = new Map<string, TokenBucket>()
   let gossip: GossipSub | undefined
   let checking = 0
 
@@ -59,6 +63,27 @@ export const createPubsub = (deps: PubsubDeps): PubsubHost => {
     const standing = deps.standingOf(peer)
     if (standing?.kind !== 'guest') return true
     return guestsOf.get(topic)?.(peer, standing) ?? false
+  }
+
+  /**
+   * How many messages of so many a peer may hand over now. What is beyond is dropped unread, and no harm to the peer: what
+   * is lost is made up for by others, or by view sync.
+   */
+  const roomFor = (peer: string, messages: number): number => {
+    let bucket = buckets.get(peer)
+    if (bucket === undefined) {
+      bucket = createTokenBucket(deps.clock, {
+        perSecond: limits.gossipMessagesPerSecond,
+        burst: limits.gossipMessagesBurst,
+      })
+      // Kept beyond a connection, or whoever comes back has a full one.
+      if (buckets.size >= 2 * limits.connectionsMax) buckets.delete(buckets.keys().next().value!)
+      buckets.set(peer, bucket)
+    }
+    let taken = 0
+    while (taken < messages && bucket.take() === 0) taken++
+    if (taken < messages) meter.count('gossip_messages_refused', { verdict: 'rate' }, messages - taken)
+    return taken
   }
 
   const check = async (handler: TopicHandler, from: PeerId, message: Message): Promise<TopicValidatorResult> => {
@@ -116,7 +141,8 @@ export const createPubsub = (deps: PubsubDeps): PubsubHost => {
   return {
     service(components) {
       gossip = gossipsub(options)(components) as GossipSub
-      onlyAllowedTopics(gossip as unknown as Receiver, takesPart)
+      onlyWhatIsTaken(gossip as unknown as Receiver, { takesPart, room: roomFor })
+      forgetOldest(gossip as unknown as Seeing, limits.gossipSeenMax)
       return gossip
     },
     subscribe(topic, handler, guests) {
@@ -155,22 +181,43 @@ interface ReceivedRpc {
 }
 
 /**
- * Lets a peer take part in some topics only: what it says on others (subscriptions, grafts, messages) is dropped before gossipsub
- * sees it, so that nothing of them is sent to it either. Ids of messages are hashes of their content, so it cannot ask
- * for one that it has not seen.
+ * Lets a peer take part in some topics only, and at its rate: what it says on others (subscriptions, grafts, messages) and
+ * beyond it is dropped before gossipsub sees it, so that nothing of them is sent to it either. Ids of messages are hashes of
+ * their content, so it cannot ask for one that it has not seen.
  */
-const onlyAllowedTopics = (gossip: Receiver, takesPart: (peer: string, topic: string) => boolean): void => {
+const onlyWhatIsTaken = (
+  gossip: Receiver,
+  {
+    takesPart,
+    room,
+  }: { takesPart(peer: string, topic: string): boolean; room(peer: string, messages: number): number },
+): void => {
   const { handleReceivedRpc } = gossip
   gossip.handleReceivedRpc = (from, rpc) => {
     const peer = from.toString()
     const allowed = ({ topic }: { topic?: string }) => takesPart(peer, topic ?? '')
+    const messages = rpc.messages?.filter(allowed) ?? []
     return handleReceivedRpc.call(gossip, from, {
       ...rpc,
       subscriptions: rpc.subscriptions?.filter(allowed) ?? [],
-      messages: rpc.messages?.filter(allowed) ?? [],
+      messages: messages.slice(0, room(peer, messages.length)),
       ...(rpc.control && {
         control: { ...rpc.control, graft: rpc.control.graft.filter(({ topicID }) => takesPart(peer, topicID ?? '')) },
       }),
     })
+  }
+}
+
+interface Seeing {
+  seenCache: { entries: Map<string, unknown>; put(id: string, value?: unknown): boolean }
+}
+
+/** Gossipsub bounds the ids of messages that it has seen by their age alone; here the oldest give way to new ones. */
+const forgetOldest = ({ seenCache }: Seeing, most: number): void => {
+  const { put } = seenCache
+  seenCache.put = (id, value) => {
+    const { entries } = seenCache
+    if (entries.size >= most && !entries.has(id)) entries.delete(entries.keys().next().value!)
+    return put.call(seenCache, id, value)
   }
 }

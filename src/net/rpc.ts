@@ -15,7 +15,7 @@ import type { Log } from '../base/log.ts'
 import type { Meter } from '../base/meter.ts'
 import { createRefusals } from '../base/refusals.ts'
 import type { Standing } from '../base/standing.ts'
-import type { PeerLoad } from './callee.ts'
+import { createRates, type PeerLoad } from './callee.ts'
 import type { CallTerms } from './caller.ts'
 import { deadlineSignal } from './deadline-signal.ts'
 import { createDeadlines } from './deadlines.ts'
@@ -58,12 +58,16 @@ export const createRpc = (deps: RpcDeps): RpcHost => {
   const deadlines = createDeadlines(clock)
   const local = { self, clock, registry }
   const peers = new Map<string, PeerSessions>()
+  /** The rates of peers that were here not long ago. */
+  const spent = new Map<string, PeerLoad['rates']>()
   let closed = false
 
   const entryOf = (peer: string): PeerSessions => {
     let entry = peers.get(peer)
     if (entry === undefined) {
-      entry = { load: { calls: 0, requestBytes: 0 }, sessions: [], opening: undefined }
+      const rates = spent.get(peer) ?? createRates(clock, limits)
+      spent.delete(peer)
+      entry = { load: { calls: 0, requestBytes: 0, rates }, sessions: [], opening: undefined }
       peers.set(peer, entry)
     }
     return entry
@@ -71,7 +75,9 @@ export const createRpc = (deps: RpcDeps): RpcHost => {
 
   const forget = (peer: string, entry: PeerSessions) => {
     // An entry stays while handlers still run, or a peer could reset its load by opening a new session.
-    if (entry.sessions.length + entry.load.calls === 0 && entry.opening === undefined) peers.delete(peer)
+    if (entry.sessions.length + entry.load.calls > 0 || entry.opening !== undefined) return
+    if (peers.delete(peer)) spent.set(peer, entry.load.rates)
+    if (spent.size > limits.connectionsMax) spent.delete(spent.keys().next().value!)
   }
 
   const usable = (entry: PeerSessions | undefined): Session | undefined =>

@@ -142,7 +142,7 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
 
   const net = await startNet(
     { key, limits, clock, log, meter, audit },
-    { listen: await listenAddresses(options.listen, store, limits) },
+    { listen: await listenAddresses(options, store, limits), relay: options.relay, mdns: options.mdns },
   )
   stack.defer(() => net.close())
   await rememberPort(net.addresses(), store)

@@ -23,6 +23,12 @@ export interface NodeOptions {
   apiPort: number
   /** Multiaddrs; none listens on every address at the port of the last start, else at limits.peerPort, else at a free one. */
   listen: string[]
+  /** A port at which WebSockets are taken on every address, for peers that cannot get through otherwise; 0 picks one. */
+  websocket?: number
+  /** Finds peers of the realm on the LAN by multicast DNS; false unless told. */
+  mdns?: boolean
+  /** Relays for members that cannot be dialled; true unless told. */
+  relay?: boolean
   /** The text of a join token. */
   join?: string
   /** Multiaddrs that end in /p2p/PEER. */

@@ -112,6 +112,7 @@ const peerReport = (entry: PeerView, { net, mesh, clock }: ReportDeps): PeerRepo
   ...briefly(entry),
   ...presenceReport(entry, mesh, clock),
   connected: entry.self || net.isConnected(entry.peer),
+  ...connectionOf(entry.peer, net),
   addresses: entry.self ? net.addresses() : mesh.addressesOf(entry.peer),
 })
 
@@ -155,6 +156,12 @@ const guestReport = (guest: GuestPeer, deps: ReportDeps): PeerReport => ({
   level: guest.level,
   ...(guest.realmName !== undefined && { realmName: guest.realmName }),
 })
+
+const connectionOf = (peer: string, net: Net): { connection?: string } => {
+  const found = net.connectionKind(peer)
+  if (found === undefined) return {}
+  return { connection: found.kind === 'direct' ? 'direct' : `relayed through ${found.through}` }
+}
 
 const realmReport = (mesh: Mesh): RealmReport => {
   const { id, name, document } = mesh.realm()

@@ -121,6 +121,7 @@ const requests = async (): Promise<Record<string, unknown>> => {
     'view.push': { records: [{ envelope, ageMs: 0, accusations: [] }] },
     'node.heartbeat': {},
     'node.left': { envelope },
+    'node.dialback': {},
     'record.put': held,
     'record.get': { agent },
     'record.hand': held,

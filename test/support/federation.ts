@@ -37,7 +37,11 @@ export const createFederation = () => {
 export const name = async (
   here: MeshNode,
   there: MeshNode,
-  { scopes = ['capacity'], agentsPerNode = 2, out = true }: { scopes?: Scope[]; agentsPerNode?: number; out?: boolean } = {},
+  {
+    scopes = ['capacity'],
+    agentsPerNode = 2,
+    out = true,
+  }: { scopes?: Scope[]; agentsPerNode?: number; out?: boolean } = {},
 ): Promise<void> => {
   await here.mesh.governance.trust(await there.mesh.governance.card(), { out })
   if (scopes.length > 0) await here.mesh.governance.share(there.mesh.realm().id, { scopes, agentsPerNode })

@@ -20,6 +20,10 @@ export interface Machine {
   part(): Promise<void>
   /** Puts it back in. */
   mend(): Promise<void>
+  /** From now on nobody on the switch can open a connection to it, as behind a NAT; what it opens goes on. */
+  shut(): Promise<void>
+  /** Takes its address away and gives it another one. */
+  moveTo(address: string): Promise<void>
 }
 
 /** Where every machine finds the test itself, a server of it for example, over a cable that is never pulled. */
@@ -39,6 +43,33 @@ export const withoutNamespaces = async (what: string): Promise<boolean> => {
   } finally {
     await ip('netns', 'del', name).catch(() => {})
   }
+}
+
+/** For `test.skipIf`: true, and a line on standard error, where no packet filter can be set up in a namespace. */
+export const withoutFilter = async (what: string): Promise<boolean> => {
+  if (await withoutNamespaces(what)) return true
+  const name = `godel-filter-${process.pid}`
+  try {
+    await ip('netns', 'add', name)
+    await shutOff(name)
+    return false
+  } catch (error) {
+    const reason = (error as { stderr?: string }).stderr?.trim() || String(error)
+    process.stderr.write(`NOT RUN: ${what}: a NAT needs nftables (${reason})\n`)
+    return true
+  } finally {
+    await ip('netns', 'del', name).catch(() => {})
+  }
+}
+
+/** Drops every first packet of a connection that comes from the switch. */
+const shutOff = async (namespace: string): Promise<void> => {
+  const rules = [
+    'add table inet godel',
+    'add chain inet godel in { type filter hook input priority 0; }',
+    'add rule inet godel in iifname "mesh" tcp flags & (syn|ack) == syn drop',
+  ]
+  await ip('netns', 'exec', namespace, 'nft', rules.join('; '))
 }
 
 /** A switch with a machine for each name; `dispose` removes all of it, once nothing runs there any more. */
@@ -65,7 +96,7 @@ export const createMachines = async (names: readonly string[]) => {
   const machine = async (name: string, index: number): Promise<Machine> => {
     const own = `${hub}-${index}`
     const port = `p${index}`
-    const address = `198.18.0.${index + 1}`
+    let address = `198.18.0.${index + 1}`
     const net = `198.19.${index}`
     await namespace(own)
     await ip('link', 'add', 'mesh', 'netns', own, 'type', 'veth', 'peer', 'name', port, 'netns', hub)
@@ -81,12 +112,20 @@ export const createMachines = async (names: readonly string[]) => {
     await ip('-n', own, 'route', 'add', testAddress, 'via', `${net}.1`)
     return {
       name,
-      address,
+      get address() {
+        return address
+      },
       prefix: ['ip', 'netns', 'exec', own],
       // Taken off the switch, its own end stays up: the kernel of the machine sees nothing of the cut.
       cut: () => inHub('link', 'set', port, 'nomaster'),
       part: () => inHub('link', 'set', port, 'master', 'apart'),
       mend: () => inHub('link', 'set', port, 'master', 'switch'),
+      shut: () => shutOff(own),
+      async moveTo(next) {
+        await ip('-n', own, 'addr', 'del', `${address}/24`, 'dev', 'mesh')
+        await ip('-n', own, 'addr', 'add', `${next}/24`, 'dev', 'mesh')
+        address = next
+      },
     }
   }
 

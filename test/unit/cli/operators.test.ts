@@ -154,7 +154,7 @@ test('peers tells who says what of a peer that is not well, how it is reached, a
     { ...two!, state: 'suspect', verdict: verdict as never },
     { ...two!, peer: fakePeer, name: 'one', self: true },
     { ...two!, name: 'gone', state: 'down', verdict: { ...verdict, reason: 'expired' } as never },
-    { ...two!, name: 'guest', level: 'cross-realm', realmName: 'plant\u001b[2J', via: 'relayed' },
+    { ...two!, name: 'guest', level: 'cross-realm', realmName: 'plant\u001b[2J', connection: 'relayed through X' },
   ]
   const output = await run(['peers'])
   server.node.known = [two!]
