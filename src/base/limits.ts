@@ -162,6 +162,7 @@ export const limits = {
   joinTimeoutMs: 60_000,
   joinRetryMs: 500,
   presentTimeoutMs: 4_000, // below admissionTimeoutMs, so that the one who asks knows the answer first
+  refusalNotesMax: 16, // members whose refusals of this node are kept for its operator
   refusedCloseMs: 500, // the refusal goes out first
   certificateCheckIntervalMs: 60_000,
   syncSettleMs: 250, // the side that answered a dial waits so long until it is admitted on the other side too

@@ -228,7 +228,8 @@ export const facade = (deps: MeshDeps, parts: Parts, failover: Failover): Mesh =
     notes() {
       const admins = view.alive().flatMap(({ peer, ad }) => (roleIn(ad.certificate) === 'admin' ? [peer] : []))
       const [realm, membership, wallMs] = [member.realm(), member.membership(), clock.wallMs()]
-      return notesOf({ realm, membership, wallMs, admins, renewalFailingSinceMs: parts.failingSinceMs() })
+      const refusedBy = trust.refusedBy()
+      return notesOf({ realm, membership, wallMs, admins, refusedBy, renewalFailingSinceMs: parts.failingSinceMs() })
     },
     addressesOf: (peer) => addressesOf({ book, outside, limits }, peer),
     connect: trust.connect,

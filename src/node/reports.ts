@@ -81,12 +81,13 @@ const nodeReport = (deps: ReportDeps): NodeStatusReport => {
   const peers = { alive: 0, suspect: 0, down: 0, left: 0, recovering: 0 }
   for (const entry of mesh.view.entries()) if (!entry.self) peers[entry.state]++
   const capacity = admission.capacity()
+  const standalone = mesh.isStandalone()
   return {
     peer: net.peer,
     name: traits.name,
     version,
     realm: realmOf(mesh),
-    ...(!mesh.isStandalone() && { role: mesh.membership().role }),
+    ...(!standalone && { role: mesh.membership().role }),
     startedAtMs,
     dataDir,
     api: deps.api(),
@@ -100,8 +101,8 @@ const nodeReport = (deps: ReportDeps): NodeStatusReport => {
     certificateExpiresAtMs: mesh.membership().expiresAtMs,
     notes: mesh.notes(),
     trust: {
-      revocations: mesh.governance.revocations().length,
-      realms: mesh.governance.foreignRealms().length,
+      revocations: standalone ? 0 : mesh.governance.revocations().length,
+      realms: standalone ? 0 : mesh.governance.foreignRealms().length,
       pins: mesh.pins.list().length,
     },
     isolation: { level: isolation.level, ...(isolation.reason !== undefined && { reason: isolation.reason }) },
