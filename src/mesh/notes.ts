@@ -35,5 +35,5 @@ export const issuerQuestion = (realm: Realm, admins: readonly string[]): string 
   const issuers = issuersOf(realm, 'admin')
   const other = admins.toSorted().find((peer) => !issuers.includes(peer))
   if (issuers.length !== 1 || other === undefined) return undefined
-  return `Should ${other} be an issuer too? The realm has one issuer, and would end with the life of its certificates if that slept: godel-node realm promote ${other}`
+  return `Should ${other} be an issuer too? The realm has one issuer for all roles, and would end with the life of its certificates if that slept: godel-node realm promote ${other} --role admin --role member --role observer`
 }

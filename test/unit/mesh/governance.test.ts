@@ -325,7 +325,7 @@ describe('a second issuer', () => {
     const b = await start({ name: 'b', join: token, limits, log: logB })
     expect(log.said).toContainEqual({
       message: 'a second admin has joined',
-      fields: { peer: b.key.peer, question: expect.stringContaining(`realm promote ${b.key.peer}`) },
+      fields: { peer: b.key.peer, question: expect.stringContaining(`realm promote ${b.key.peer} --role admin`) },
     })
     await until('the report asks too', () => a.mesh.notes().some((note) => note.includes(b.key.peer)))
     await a.mesh.governance.promote(b.key.peer, ['admin', 'member', 'observer'])
