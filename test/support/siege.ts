@@ -84,7 +84,7 @@ export const startSiege = async (): Promise<Siege> => {
     const { capacity } = (await api('GET', '/v1/node')).body
     // What has ended is history, and stays in the list for a day.
     const live = agents.filter(({ status }: { status: string }) => status !== 'stopped')
-    const stable = peers.map(({ adAgeMs: _age, sequence: _sequence, ...rest }) => rest)
+    const stable = peers.map(({ adAgeMs: _age, sequence: _sequence, rttMs: _rtt, ...rest }) => rest)
     return {
       peers: stable.toSorted((a, b) => String(a.peer).localeCompare(String(b.peer))),
       agents: live,
