@@ -10,8 +10,10 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { loadOrCreateKey, type NodeKey } from '../../src/identity/node-key.ts'
 import { nodeHeartbeat } from '../../src/mesh/methods.ts'
+import type { Role } from '../../src/base/standing.ts'
 import type { Net } from '../../src/net/net.ts'
 import { startNode, type RunningNode } from '../../src/node/node.ts'
+import type { NodeOptions } from '../../src/node/options.ts'
 import { callApi, openApi, type Answer } from './api.ts'
 import { startMeshNode, type MeshNode } from './mesh.ts'
 import { waitFor } from './wait.ts'
@@ -45,22 +47,23 @@ export interface Siege {
   readonly lastWordOfGuest: Uint8Array
   readonly target: { peer: string; address: string }
   api(method: string, path: string, body?: unknown): Promise<Answer>
-  invite(uses: number, role?: 'admin' | 'member'): Promise<string>
+  invite(uses: number, role?: Role): Promise<string>
   log(): Promise<LogLine[]>
   /** The sum of a metric over its labels. */
   metric(name: string): Promise<number>
   /** The state of the realm as the node shows it, without what changes by itself. */
   shown(): Promise<unknown>
-  /** Waits until the storm has left nothing behind: no connection but the honest one, no memory, nothing in use. */
-  calm(net: Net): Promise<void>
+  /** Waits until the storm has left nothing behind: no connection but those of the honest ones, no memory, nothing in use. */
+  calm(net: Net, friends?: readonly string[]): Promise<void>
   stop(): Promise<void>
 }
 
-export const startSiege = async (): Promise<Siege> => {
+export const startSiege = async (more: Partial<NodeOptions> = {}): Promise<Siege> => {
   const dataDir = await mkdtemp(join(tmpdir(), 'godel-siege-'))
   const node = await startNode({
     ...{ realm: 'lab', name: 'fort', dataDir, apiPort: 0, listen: ['/ip4/127.0.0.1/tcp/0'], bootstrap: [] },
     ...{ labels: {}, capabilities: [], gpu: { count: 0, types: [] }, shareable: false, acceptUnsandboxed: true },
+    ...more,
   })
   const api: Siege['api'] = (method, path, body) => callApi({ dataDir }, method, path, body)
   const invite: Siege['invite'] = async (uses, role = 'member') => {
@@ -68,15 +71,21 @@ export const startSiege = async (): Promise<Siege> => {
     if (status >= 300) throw new Error(`no invitation: ${JSON.stringify(body)}`)
     return body.token
   }
-  const honest = await startMeshNode({ name: 'honest', join: await invite(1) })
+  const honest = await startMeshNode({
+    name: 'honest',
+    join: await invite(1),
+    traits: { labels: { secret: 'honest-label' } },
+  })
   const guest = await startMeshNode({ name: 'guest', join: await invite(1) })
-  const stateOf = async (name: string) =>
-    (await api('GET', '/v1/peers')).body.peers.find((peer: { name: string }) => peer.name === name)?.state
+  const peerOf = async (name: string) =>
+    (await api('GET', '/v1/peers')).body.peers.find((peer: { name: string }) => peer.name === name)
+  const stateOf = async (name: string) => (await peerOf(name))?.state
   await waitFor('the node sees the guest', async () => (await stateOf('guest')) === 'alive')
   const lastWordOfGuest = await guest.mesh.ownAd()
   await guest.leave()
   await waitFor('the guest is gone', async () => (await stateOf('guest')) === 'left')
   await waitFor('the node sees the honest member', async () => (await stateOf('honest')) === 'alive')
+  await waitFor('the node has probed it', async () => (await peerOf('honest'))?.link === 'direct')
 
   const shown: Siege['shown'] = async () => {
     const peers = (await api('GET', '/v1/peers')).body.peers as Record<string, unknown>[]
@@ -115,8 +124,9 @@ export const startSiege = async (): Promise<Siege> => {
         .filter((line) => line.startsWith(`godel_${name}`))
         .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0)
     },
-    async calm(net) {
-      const connected = () => net.connected().join() === honest.net.peer
+    async calm(net, friends = []) {
+      const expected = [honest.net.peer, ...friends].toSorted().join()
+      const connected = () => net.connected().toSorted().join() === expected
       await waitFor('nobody but the honest member is connected', connected, { withinMs: 10_000 })
       await honest.mesh.rpc.call(node.peerId, nodeHeartbeat, {})
       atRest ??= { bytes: heldBytes(), sockets: openSockets() }
