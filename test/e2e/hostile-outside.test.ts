@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import * as agentRows from '../../src/agents/methods.ts'
 import { encode } from '../../src/base/codec.ts'
+import { limits } from '../../src/base/limits.ts'
 import { callFault } from '../../src/base/standing.ts'
 import { topicOf } from '../../src/mesh/gossip.ts'
 import * as meshRows from '../../src/mesh/methods.ts'
@@ -162,6 +163,21 @@ describe.each(['an observer', 'a guest', 'a pinned node'])('%s', (who) => {
     await waitFor('its gossip was read', async () => (await ask('node.shown', {})).end !== 'closed')
     expect(await siege.honest.net.rpc.call(net.peer, meshRows.nodeHeartbeat, {})).toBeDefined()
   })
+})
+
+test('an observer that has others probed is held to a rate, and to those that are known', async () => {
+  const { raw, shown } = attackers['an observer']!
+  await present(raw, shown)
+  const probe = (peer: string) => raw.ask({ name: 'node.probe', payload: encode({ peer }) })
+  const outcomes = await Promise.all(Array.from({ length: 300 }, () => probe(siege.honest.net.peer)))
+  const refused = outcomes.filter((outcome) => outcome.end === 'error')
+  expect(new Set(refused.map((outcome) => outcome.code))).toEqual(new Set(['RATE_LIMITED']))
+  expect(refused.length).toBeGreaterThan(300 - 3 * limits.probesForOthersPerSecond)
+  const unknown = await waitFor('the rate lets it ask', async () => {
+    const outcome = await probe(attackers['a guest']!.raw.peer)
+    return outcome.end === 'error' && outcome.code !== 'RATE_LIMITED' && outcome.code
+  })
+  expect(unknown).toBe('NOT_FOUND')
 })
 
 test('a guest that announces news without end keeps nobody from hearing that its realm has put it out', async () => {

@@ -19,16 +19,7 @@ import { signRevocation } from '../../src/identity/revocation.ts'
 import { overtakenAd, requestsOf, seed, storm } from '../support/attacks.ts'
 import { forgeries } from '../support/forgeries.ts'
 import { garbageFor, nearly, pack } from '../support/garbage.ts'
-import {
-  frame,
-  gossipRpc,
-  join,
-  present,
-  startRawPeer,
-  type Credentials,
-  type Outcome,
-  type RawPeer,
-} from '../support/raw-peer.ts'
+import { frame, gossipRpc, join, present, startRawPeer, type Credentials, type RawPeer } from '../support/raw-peer.ts'
 import { startSiege, type Siege } from '../support/siege.ts'
 import { waitFor } from '../support/wait.ts'
 
@@ -210,10 +201,11 @@ describe.each([
 
 describe('a member that gossips what is not true', () => {
   const topic = () => topicOf(credentials.head.realm)
+  let stream: Awaited<ReturnType<RawPeer['open']>> | undefined
   /** Sends messages and waits until the node has judged so many of them. */
   const gossip = async (messages: readonly Uint8Array[], judged: number) => {
     const earlier = await siege.metric('gossip_messages_refused')
-    const stream = await member.open('/meshsub/1.2.0')
+    if (stream?.writeStatus !== 'writable') stream = await member.open('/meshsub/1.2.0')
     for (let at = 0; at < messages.length; at += 100) {
       if (!stream.send(gossipRpc(topic(), messages.slice(at, at + 100)))) await stream.onDrain()
     }
@@ -296,19 +288,6 @@ describe('a member that gossips what is not true', () => {
     delete member.answers['realm.document']
     const { head } = (await present(member, credentials)) as any
     expect([head.version, head.hash]).toEqual([genuine.document.version, genuine.headHash])
-  })
-
-  test('has others probed for it at a rate, and only those that are known', async () => {
-    const probe = (peer: string) => member.ask({ name: 'node.probe', payload: encode({ peer }) })
-    const outcomes = await Promise.all(Array.from({ length: 300 }, () => probe(siege.honest.net.peer)))
-    const refused = outcomes.filter((outcome) => outcome.end === 'error')
-    expect(new Set(refused.map((outcome) => outcome.code))).toEqual(new Set(['RATE_LIMITED']))
-    expect(refused.length).toBeGreaterThan(300 - 3 * limits.probesForOthersPerSecond)
-    const unknown = await waitFor('the rate lets it ask', async () => {
-      const outcome = await probe(stranger.peer)
-      return outcome.end === 'error' && outcome.code !== 'RATE_LIMITED' && outcome.code
-    })
-    expect(unknown).toBe('NOT_FOUND')
   })
 
   test('has forgeries refused that it hands over by view sync too', async () => {
