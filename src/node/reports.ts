@@ -74,6 +74,10 @@ const peerOf = (node: string, { view }: Pick<Mesh, 'view'>): string => {
 }
 
 /** Null for a node in none. */
+const governedBy = ({ governance }: Mesh) => ({
+  revocations: governance.revocations().length,
+  realms: governance.foreignRealms().length,
+})
 const realmOf = (mesh: Mesh) => (mesh.isStandalone() ? null : { id: mesh.realm().id, name: mesh.realm().name })
 
 const nodeReport = (deps: ReportDeps): NodeStatusReport => {
@@ -100,8 +104,7 @@ const nodeReport = (deps: ReportDeps): NodeStatusReport => {
     certificateExpiresAtMs: mesh.membership().expiresAtMs,
     notes: mesh.notes(),
     trust: {
-      revocations: mesh.governance.revocations().length,
-      realms: mesh.governance.foreignRealms().length,
+      ...(mesh.isStandalone() ? { revocations: 0, realms: 0 } : governedBy(mesh)),
       pins: mesh.pins.list().length,
     },
     isolation: { level: isolation.level, ...(isolation.reason !== undefined && { reason: isolation.reason }) },
