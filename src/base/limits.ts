@@ -117,6 +117,7 @@ export const limits = {
   renewRetryMs: 10_000, // after a round in which no issuer gave a certificate
   renewWarnEveryMs: 60 * 60_000,
   incarnationLeapMax: 1_024, // how far a start goes up at most, so that two copies of one store part at once
+  duplicateLeap: 2 ** 20, // above every number that some thousand starts have used
   duplicateMarginMs: 2_000, // an own record that is not younger than the start by this may be a leftover of a lost store
 
   // Other realms and pinned nodes
