@@ -74,6 +74,10 @@ const peerOf = (node: string, { view }: Pick<Mesh, 'view'>): string => {
 }
 
 /** Null for a node in none. */
+const governedBy = ({ governance }: Mesh) => ({
+  revocations: governance.revocations().length,
+  realms: governance.foreignRealms().length,
+})
 const realmOf = (mesh: Mesh) => (mesh.isStandalone() ? null : { id: mesh.realm().id, name: mesh.realm().name })
 
 const nodeReport = (deps: ReportDeps): NodeStatusReport => {
@@ -101,8 +105,7 @@ const nodeReport = (deps: ReportDeps): NodeStatusReport => {
     certificateExpiresAtMs: mesh.membership().expiresAtMs,
     notes: mesh.notes(),
     trust: {
-      revocations: standalone ? 0 : mesh.governance.revocations().length,
-      realms: standalone ? 0 : mesh.governance.foreignRealms().length,
+      ...(standalone ? { revocations: 0, realms: 0 } : governedBy(mesh)),
       pins: mesh.pins.list().length,
     },
     isolation: { level: isolation.level, ...(isolation.reason !== undefined && { reason: isolation.reason }) },

@@ -82,7 +82,8 @@ export const openCli = (args: string[], env?: Record<string, string>): ChildProc
 
 export interface NodeSpec {
   name: string
-  realm?: string
+  /** `lab` unless told; null for a node in none. */
+  realm?: string | null
   join?: string
   args?: string[]
   dataDir?: string
@@ -106,7 +107,8 @@ export const createTestBed = () => {
     const dataDir = spec.dataDir ?? (await directory(spec.name))
     const [file, ...args] = commandOn(spec.machine, [
       'start',
-      ...['--json', '--name', spec.name, '--data-dir', dataDir, '--realm', spec.realm ?? 'lab'],
+      ...['--json', '--name', spec.name, '--data-dir', dataDir],
+      ...(spec.realm === null ? [] : ['--realm', spec.realm ?? 'lab']),
       ...['--api-port', '0', '--listen', `/ip4/${spec.machine?.address ?? '127.0.0.1'}/tcp/0`],
       ...takesOthers,
       ...(spec.join === undefined ? [] : ['--join', spec.join]),

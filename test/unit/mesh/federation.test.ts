@@ -1,8 +1,10 @@
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
+import { decode } from '../../../src/base/codec.ts'
 import { realmDocument, realmNews, realmPresent, shareDigests, viewSync } from '../../../src/mesh/methods.ts'
 import { shareTopicOf } from '../../../src/mesh/share.ts'
+import { openMemoryStore } from '../../../src/store/memory.ts'
 import { createFederation, guestsSeenBy, name } from '../../support/federation.ts'
 import { until, type MeshNode } from '../../support/mesh.ts'
 
@@ -94,6 +96,21 @@ describe('two realms', () => {
     await gone.promise
     expect(await codeOf(a.mesh.connect(b.net.peer))).toBe('REALM_MISMATCH')
     await until('a forgets b', () => guestsSeenBy(a) === '')
+  })
+
+  test('a guest is not kept among the peers of the realm, which are dialled for ever', async () => {
+    const store = openMemoryStore()
+    const kept = () => new Map([...store.scan('peers')].map(([peer, bytes]) => [peer, decode(bytes, 'a peer')]))
+    const seenAtMs = (peer: string) => (kept().get(peer) as { seenAtMs: number } | undefined)?.seenAtMs ?? 0
+    const limits = { seedIntervalMs: 100, seedTickMs: 20 }
+    const [a1, a2] = await bed.realm('alpha', [{ name: 'a1', store, limits }, { name: 'a2' }])
+    const [b1] = await bed.realm('beta', [{ name: 'b1' }])
+    await name(a1!, b1!)
+    await name(b1!, a1!)
+    await until('b1 is in', () => connected(a1!, b1!))
+    const sinceMs = Date.now()
+    await until('a round has passed', () => seenAtMs(a2!.net.peer) > sinceMs + limits.seedIntervalMs)
+    expect([connected(a1!, b1!), [...kept().keys()]]).toEqual([true, [a2!.net.peer]])
   })
 
   test('a lessened grant puts the guest out, and it comes back with less', async () => {
