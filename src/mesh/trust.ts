@@ -136,6 +136,8 @@ export const startTrust = (deps: TrustDeps): Trust => {
     refusals.note('a member is one no longer', peer, error)
     admitted.delete(peer)
     net.expel(peer)
+    // A connection that it was opening meanwhile is told to nobody where it was connected all the time.
+    expectWithin(peer, limits.refusedCloseMs)
   }
 
   const judge = async (
