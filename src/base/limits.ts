@@ -46,6 +46,8 @@ export const limits = {
   rpcOpenCallsBurst: 100,
   rpcSyncCallsPerSecond: 50,
   rpcSyncCallsBurst: 500,
+  rpcActsPerSecond: 500, // what starts, ends or lists agents; beyond what one host can do, so nobody honest meets it
+  rpcActsBurst: 5_000,
 
   // Connections
   peerPort: 7374, // taken where it is free and no --listen is given
