@@ -47,6 +47,8 @@ export interface Peers {
   connectionKind(peer: string): ConnectionKind | undefined
   /** Closes the connections whose own end is at an address that this host has no more: nobody would tell. */
   dropStranded(): void
+  /** Closes the direct connections to a peer whose other end is at one of these IP addresses. */
+  dropAt(peer: string, ips: readonly string[]): void
   observedIp(peer: string): string | undefined
   onConnected(fn: (peer: string, direction: Direction) => void): () => void
   onDisconnected(fn: (peer: string) => void): () => void
@@ -270,6 +272,12 @@ export const createPeers = (deps: PeersDeps): Peers => {
       for (const connection of host?.getConnections() ?? []) {
         const ip = localIpOf(connection)
         if (ip !== undefined && !own.has(ip)) connection.abort(new Error('this host has its address no more'))
+      }
+    },
+    dropAt(peer, ips) {
+      for (const connection of connections(peer)) {
+        const ip = ipOfDirect(connection.remoteAddr.toString())
+        if (ip !== undefined && ips.includes(plainIp(ip))) connection.abort(new Error('the peer has moved'))
       }
     },
     observedIp(peer) {

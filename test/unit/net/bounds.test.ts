@@ -77,6 +77,8 @@ describe('connections', () => {
       await each.dialAgain()
       await until(() => hub.isConnected(each.peer))
     }
+    // Whoever does least goes first where all are worth the same, and that would be the newest.
+    for (const each of [first, second]) await each.open('/ipfs/ping/1.0.0')
     hub.admit(newest.peer, member)
     const other = await nets.start()
     await hub.dial(other.peer, other.addresses()) // the fourth, and none to give up, since the hub wanted it
@@ -92,7 +94,7 @@ describe('calls of one peer', () => {
   const rowOf = (rate: RateClass) => rows.find((row) => row.rate === rate)!
   const burst: Partial<Limits> = {
     ...{ rpcOpenCallsPerSecond: 0.001, rpcOpenCallsBurst: 3, rpcSyncCallsPerSecond: 0.001, rpcSyncCallsBurst: 4 },
-    ...{ rpcActsPerSecond: 0.001, rpcActsBurst: 5, rpcCallsPerSecond: 6 },
+    ...{ rpcActsPerSecond: 0.001, rpcActsBurst: 5, rpcCallsPerSecond: 2 },
   }
   const answeredOf = async (from: Net, to: Net, rate: RateClass): Promise<number> => {
     const calls = Array.from({ length: 12 }, () => from.rpc.call(to.peer, rowOf(rate), {}))
@@ -111,7 +113,7 @@ describe('calls of one peer', () => {
       expect(await answeredOf(net, hub, 'open')).toBe(3)
       expect(await answeredOf(net, hub, 'sync')).toBe(4)
       expect(await answeredOf(net, hub, 'act')).toBe(5)
-      expect(await answeredOf(net, hub, 'call')).toBeGreaterThanOrEqual(6)
+      expect(await answeredOf(net, hub, 'call')).toBeLessThan(12)
     }
     await greedy.disconnect(hub.peer)
     await until(() => !hub.isConnected(greedy.peer))
@@ -165,6 +167,7 @@ describe('a guest that speaks gossip of its own making', () => {
     let n = 0
     const say = () => {
       void inside.pubsub.publish('members', Buffer.from(`secret ${n}`))
+      void other.pubsub.publish('members', Buffer.from(`secret of another ${n}`)) // which `inside` passes on
       void inside.pubsub.publish('share', Buffer.from(`open ${n++}`))
     }
     const idOf = (topic: string, word: string) =>
