@@ -141,6 +141,7 @@ export const limits = {
 
   // Advertisements and the view
   advertisementBytesMax: 2 * 1024,
+  addressesAdvertisedMax: 8,
   advertiseIntervalMsMin: 15_000,
   advertiseIntervalMsMax: 300_000,
   advertisePeersPerSecond: 6, // refresh grows with N / 6 seconds

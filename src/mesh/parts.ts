@@ -229,7 +229,7 @@ const startLoops = (deps: PartsDeps, core: Core): Loops => {
     net.onHint(seeds.hinted),
     view.onChange(() => meter.gauge('mesh_peers_up', view.size())),
     view.onChange(({ peer, ad, self }, previous) => {
-      const left = self || !previous ? [] : ipsLeft(previous.ad.addresses, ad.addresses)
+      const left = self || !previous ? [] : ipsLeft(previous.ad.addresses, ad.addresses, limits)
       if (left.length > 0) net.dropAt(peer, left)
     }),
     view.onChange(({ peer, state }, previous) => {

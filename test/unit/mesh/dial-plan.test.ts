@@ -57,14 +57,20 @@ describe('the wait after failures', () => {
 describe('a peer that says that it is elsewhere', () => {
   const [old, next, loopback] = ['/ip4/10.0.0.1/tcp/1', '/ip4/10.0.0.2/tcp/1', '/ip4/127.0.0.1/tcp/1']
   const relayed = `/ip4/10.0.0.9/tcp/1/p2p/12D3KooWx/p2p-circuit`
-  it.each([
+  test.each([
     ['has left the address that it names no more', [old, loopback], [next, loopback], ['10.0.0.1']],
     ['has left none that it names still, at another port or by WebSockets', [old], ['/ip4/10.0.0.1/tcp/2/ws'], []],
     ['has left none where it names one more', [old], [old, next], []],
     ['has left none that it never named, as behind a NAT', ['/ip4/192.168.0.2/tcp/1'], ['/ip4/192.168.0.2/tcp/1'], []],
     ['has left none where it names no other directly', [old], [relayed, loopback], []],
+    [
+      'has left none where it has more than it can name',
+      [old],
+      Array.from({ length: limits.addressesAdvertisedMax }, (_, n) => `/ip4/10.1.0.${n}/tcp/1`),
+      [],
+    ],
     ['has left no loopback', [loopback, next], [next], []],
   ])('%s', (_what, before, now, left) => {
-    expect(ipsLeft(before, now)).toEqual(left)
+    expect(ipsLeft(before, now, limits)).toEqual(left)
   })
 })
