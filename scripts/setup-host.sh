@@ -4,7 +4,7 @@
 #   bubblewrap  the sandbox of agents
 #   git, make   what agents are given to do
 #   iproute2    machines of their own for nodes, whose cables are pulled
-#   nftables    firewalls in front of them
+#   nftables    firewalls in front of them, lines that lose packets
 #   openssl     certificates for the benchmark against gRPC
 #   strace      disks that fail, for the tests of the store
 set -euo pipefail

@@ -174,7 +174,8 @@ export const startMesh = async (given: MeshDeps, options: MeshOptions): Promise<
   return facade(deps, running.parts, failover)
 }
 
-const facade = (deps: MeshDeps, parts: Parts, failover: Failover): Mesh => {
+/** The port over the parts that run. */
+export const facade = (deps: MeshDeps, parts: Parts, failover: Failover): Mesh => {
   const { net, key, clock, limits } = deps
   const { member, view, book, certificates, issuing, accept, advertiser, trust } = parts
   const { outside } = parts

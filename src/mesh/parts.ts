@@ -41,6 +41,8 @@ interface PartsDeps extends MeshDeps {
   failover: Failover
   /** Peers to find the realm by, from the token, the command line and the realm document. */
   seeds: () => readonly Seed[]
+  /** Shared where many nodes live in one process; this node's own unless told. */
+  certificates?: Certificates
   /** Addresses that the operator gives of this node. */
   announce: readonly string[]
 }
@@ -115,7 +117,7 @@ const startCore = async (deps: PartsDeps, back: Back): Promise<Core> => {
   const { net, key, store, clock, log, meter, limits, random, capacity, traits, member, incarnation, view } = deps
   const { realm, certificate } = member
   const refusals = createRefusals({ log, meter, limits, audit: deps.audit }, { metric: 'mesh_refusals_total' })
-  const certificates = createCertificates({ realm, clock, limits })
+  const certificates = deps.certificates ?? createCertificates({ realm, clock, limits })
   const book = openAddressBook({ net, view, store, clock, log, limits }, deps.seeds)
   const issuing = createIssuing({ key, member, store, clock, log, refusals, limits })
   const accept = createAccept({

@@ -16,6 +16,8 @@ export interface Machine {
   readonly prefix: readonly string[]
   /** Pulls the cable: whatever is sent is lost, in both directions. */
   cut(): Promise<void>
+  /** Pulls the cable and plugs it into a second switch: those that are there reach each other and nobody else. */
+  part(): Promise<void>
   /** Puts it back in. */
   mend(): Promise<void>
   /** From now on nobody on the switch can open a connection to it, as behind a NAT; what it opens goes on. */
@@ -116,6 +118,7 @@ export const createMachines = async (names: readonly string[]) => {
       prefix: ['ip', 'netns', 'exec', own],
       // Taken off the switch, its own end stays up: the kernel of the machine sees nothing of the cut.
       cut: () => inHub('link', 'set', port, 'nomaster'),
+      part: () => inHub('link', 'set', port, 'master', 'apart'),
       mend: () => inHub('link', 'set', port, 'master', 'switch'),
       shut: () => shutOff(own),
       async moveTo(next) {
@@ -128,8 +131,10 @@ export const createMachines = async (names: readonly string[]) => {
 
   try {
     await namespace(hub)
-    await inHub('link', 'add', 'switch', 'type', 'bridge')
-    await inHub('link', 'set', 'switch', 'up')
+    for (const name of ['switch', 'apart']) {
+      await inHub('link', 'add', name, 'type', 'bridge')
+      await inHub('link', 'set', name, 'up')
+    }
     await ip('addr', 'replace', `${testAddress}/32`, 'dev', 'lo')
     const machines: Machine[] = []
     for (const [index, name] of names.entries()) machines.push(await machine(name, index))

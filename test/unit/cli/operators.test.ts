@@ -159,7 +159,7 @@ test('peers tells who says what of a peer that is not well, how it is reached, a
   const output = await run(['peers'])
   server.node.known = [two!]
   expect(output.stdout).toMatch(/^NAME +REALM +STATE/)
-  expect(output.stdout).toMatch(/guest +plant\\x1b\[2J +alive.*\(relayed\)/)
+  expect(output.stdout).toMatch(/guest +plant\\x1b\[2J +alive.* relayed /)
   expect(output.stderr).toMatch(/two.* is suspect for 7s, say one \(no-answer\), /)
   expect(output.stderr).toContain('gone is down: nothing has been heard of it for 7s.')
   expect(output.stdout + output.stderr).not.toMatch(CONTROL)

@@ -34,6 +34,8 @@ describe('without options', () => {
       shareable: false,
       acceptPeers: [],
       announce: [],
+      relay: true,
+      mdns: false,
       acceptUnsandboxed: false,
     })
   })
@@ -43,7 +45,8 @@ test('every option is passed on', async () => {
   const words =
     '--realm lab --name one --data-dir d --api-port 0 --listen /ip4/1.2.3.4/tcp/1 --listen /ip4/1.2.3.4/tcp/2 --join GDL1.x ' +
     '--bootstrap /ip4/5.6.7.8/tcp/1/p2p/X --capacity 3 --region eu --label a=b --label c=d=e --capability make --capability docker ' +
-    '--gpu 4 --gpu-types a100,h100 --cost-per-hour 1.5 --shareable --share-fraction 0.5 --accept-peer P --accept-peer /ip4/1.2.3.4/tcp/1/p2p/P --announce /dns4/a.example.org/tcp/1 --accept-unsandboxed'
+    '--gpu 4 --gpu-types a100,h100 --cost-per-hour 1.5 --shareable --share-fraction 0.5 --accept-peer P --accept-peer /ip4/1.2.3.4/tcp/1/p2p/P --announce /dns4/a.example.org/tcp/1 --accept-unsandboxed ' +
+    '--mdns --no-relay --websocket 7400'
   expect(await parse(words.split(' '))).toEqual({
     realm: 'lab',
     name: 'one',
@@ -62,6 +65,9 @@ test('every option is passed on', async () => {
     shareFraction: 0.5,
     acceptPeers: ['P', '/ip4/1.2.3.4/tcp/1/p2p/P'],
     announce: ['/dns4/a.example.org/tcp/1'],
+    relay: false,
+    mdns: true,
+    websocket: 7_400,
     acceptUnsandboxed: true,
   })
 })

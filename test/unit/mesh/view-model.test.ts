@@ -4,6 +4,7 @@ import { limits as defaults } from '../../../src/base/limits.ts'
 import { silentLog } from '../../../src/base/log.ts'
 import { createBuckets } from '../../../src/mesh/digest.ts'
 import { createEntries, type Held } from '../../../src/mesh/entries.ts'
+import { presenceAfter, shownState, type Presence } from '../../../src/mesh/presence.ts'
 import {
   accusersOf,
   compareAds,
@@ -22,7 +23,7 @@ import { accusationBy, keyOf, recordOf } from './peers.ts'
 
 const names = Array.from({ length: 9 }, (_, index) => keyOf(`peer ${index}`).peer)
 const [self, ...others] = names as [string, ...string[]]
-const limits = { ...defaults, peersPerRealmMax: 7, tombstoneMs: 9_000 }
+const limits = { ...defaults, peersPerRealmMax: 7, tombstoneMs: 9_000, recoveryTimeMs: 3_000 }
 
 type Step =
   | {
@@ -62,16 +63,17 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 /** The same as the view, and everything is looked at whenever anything happens. */
 const createModel = () => {
-  let held = new Map<string, { record: PeerRecord; state: PeerState }>()
+  let held = new Map<string, { record: PeerRecord; state: PeerState; presence: Presence }>()
   const up = () => 1 + [...held.values()].filter(({ state }) => isUp(state)).length
-  const judge = (record: PeerRecord, nowMs: number, peers: number): PeerState => {
+  const judge = (record: PeerRecord, nowMs: number, peers: number) => {
     const before = held.get(record.peer)
-    const state = stateOf(record, { nowMs, peers, self }, limits)
+    const says = stateOf(record, { nowMs, peers, self }, limits)
     const wasDown = before?.state === 'down' && before.record.ad.incarnation === record.ad.incarnation
-    return state === 'suspect' && wasDown ? 'down' : state
+    const state = says === 'suspect' && wasDown ? 'down' : says
+    const presence = presenceAfter(before, { record, state }, { nowMs, recoveryTimeMs: limits.recoveryTimeMs })
+    return { record, state: shownState(state, presence), presence }
   }
-  const put = (record: PeerRecord, nowMs: number) =>
-    held.set(record.peer, { record, state: judge(record, nowMs, up()) })
+  const put = (record: PeerRecord, nowMs: number) => held.set(record.peer, judge(record, nowMs, up()))
   return {
     merge(record: PeerRecord, nowMs: number) {
       const known = held.get(record.peer)
@@ -90,9 +92,7 @@ const createModel = () => {
     forget: (peer: string) => held.delete(peer),
     sweep(nowMs: number) {
       const peers = up()
-      const judged = [...held].map(
-        ([name, { record }]) => [name, { record, state: judge(record, nowMs, peers) }] as const,
-      )
+      const judged = [...held].map(([name, { record }]) => [name, judge(record, nowMs, peers)] as const)
       held = new Map(
         judged.filter(([, { record }]) => nowMs < record.issuedAtMs + record.ad.ttlMs + limits.tombstoneMs),
       )
@@ -183,6 +183,28 @@ describe('the view, which looks only at what has changed or is due', () => {
     view.sweep()
     expect(view.version()).toBe(version + 1)
   })
+})
+
+test('a sweep reads nothing of those that are not due', async () => {
+  const clock = createFakeClock()
+  const view = createView({ clock, limits: defaults, log: silentLog }, { peer: self })
+  let reads = 0
+  for (let index = 0; index < 500; index++) {
+    const record = recordOf(`peer ${index}`, {}, { issuedAtMs: clock.monotonicMs() })
+    const ttlMs = index === 7 ? 20_000 : 400_000
+    const ad = Object.defineProperty({ ...record.ad }, 'ttlMs', { get: () => (reads++, ttlMs) })
+    view.merge({ ...record, ad })
+  }
+  reads = 0
+  for (let second = 0; second < 19; second++) {
+    await clock.advance(1_000)
+    view.sweep()
+  }
+  expect(reads).toBe(0)
+  await clock.advance(1_000)
+  view.sweep()
+  expect(view.stateOf('peer 7')).toBe('down')
+  expect(reads).toBeLessThan(20)
 })
 
 describe('the entries of the view', () => {
