@@ -232,7 +232,8 @@ const startLoops = (deps: PartsDeps, core: Core): Loops => {
     view.onChange(() => meter.gauge('mesh_peers_up', view.size())),
     view.onChange(({ peer, ad, self }, previous) => {
       const left = self || !previous ? [] : ipsLeft(previous.ad.addresses, ad.addresses, limits)
-      if (left.length > 0) net.dropAt(peer, left)
+      if (left.length > 0 && net.dropAt(peer, left) > 0)
+        log.info('a peer has moved away from where it was connected', { peer, left })
     }),
     view.onChange(({ peer, state }, previous) => {
       // Calls to a peer that is down are not left waiting on a connection that nothing comes over any more.
