@@ -1,6 +1,5 @@
 /** Whom to dial next: pure. The realm stays one mesh as long as everybody keeps trying, ever more slowly, for ever. */
 import type { Limits } from '../base/limits.ts'
-import { ipOfDirect, isLoopback } from '../net/addresses.ts'
 import { isUp, type PeerState } from './records.ts'
 
 export interface DialAttempt {
@@ -50,24 +49,6 @@ export const wantedPeers = (input: PlanInput, limits: WantLimits): string[] => {
 const isUpOther = (peer: string, { self, stateOf }: PlanInput): boolean => {
   const state = stateOf(peer)
   return peer !== self && state !== undefined && isUp(state)
-}
-
-/**
- * The IP addresses that a peer has moved away from, by what it says of itself: named before, named no more, and others are
- * instead. A connection to it there is half open, and behind a firewall nobody would tell. Where a peer is behind a NAT, the
- * address that it is seen at is never among those that it names, so that nothing is said of that one. Nor is it of a list that
- * is full, which may have had no room for it.
- */
-export const ipsLeft = (
-  before: readonly string[],
-  now: readonly string[],
-  limits: Pick<Limits, 'addressesAdvertisedMax'>,
-): string[] => {
-  if (now.length >= limits.addressesAdvertisedMax) return []
-  const ipsOf = (addresses: readonly string[]) =>
-    new Set(addresses.flatMap((each) => (isLoopback(each) ? [] : (ipOfDirect(each) ?? []))))
-  const [old, present] = [ipsOf(before), ipsOf(now)]
-  return present.size === 0 ? [] : [...old].filter((ip) => !present.has(ip))
 }
 
 type DelayLimits = Pick<Limits, 'reconnectDelayMsMin' | 'reconnectDelayMsMax' | 'seedJitter'>

@@ -11,7 +11,6 @@ import { createAmendments, type Amendments } from './amendments.ts'
 import { createCertificates, type Certificates } from './certificates.ts'
 import { createDouble, type Double } from './double.ts'
 import { startExpulsion, type Expulsion } from './expulsion.ts'
-import { ipsLeft } from './dial-plan.ts'
 import type { Failover } from './failover.ts'
 import { startGossip, type Gossip } from './gossip.ts'
 import { createGovernance, type Governance } from './governance.ts'
@@ -230,11 +229,6 @@ const startLoops = (deps: PartsDeps, core: Core): Loops => {
     net.onDisconnected(watch.disconnected),
     net.onHint(seeds.hinted),
     view.onChange(() => meter.gauge('mesh_peers_up', view.size())),
-    view.onChange(({ peer, ad, self }, previous) => {
-      const left = self || !previous ? [] : ipsLeft(previous.ad.addresses, ad.addresses, limits)
-      if (left.length > 0 && net.dropAt(peer, left) > 0)
-        log.info('a peer has moved away from where it was connected', { peer, left })
-    }),
     view.onChange(({ peer, state }, previous) => {
       // Calls to a peer that is down are not left waiting on a connection that nothing comes over any more.
       if (state === 'down' && previous?.state !== 'down') void net.disconnect(peer).catch(() => {})

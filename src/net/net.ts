@@ -127,8 +127,6 @@ export interface Net {
   connectionKind(peer: string): ConnectionKind | undefined
   /** Closes the connections whose own end is at an address that this host has no more: nobody would tell. */
   dropStranded(): void
-  /** Closes the direct connections to a peer whose other end is at one of these IP addresses: it has moved away from there. Gives how many. */
-  dropAt(peer: string, ips: readonly string[]): number
   /** The IP address from which the peer is connected directly. */
   observedIp(peer: string): string | undefined
   /** Whether something that speaks as libp2p does answers at one of these addresses, within limits.dialBackTimeoutMs. */
@@ -232,7 +230,6 @@ export const startNet = async (deps: NetDeps, options: NetOptions): Promise<Net>
     remoteAddresses: peers.remoteAddresses,
     connectionKind: peers.connectionKind,
     dropStranded: peers.dropStranded,
-    dropAt: peers.dropAt,
     observedIp: peers.observedIp,
     probe: (addresses) => probe(addresses, { clock, limits }),
     relays: { reserve: relay.reserve, release: relay.release, held: relay.relays, carried: relay.circuits },

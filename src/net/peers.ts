@@ -47,8 +47,6 @@ export interface Peers {
   connectionKind(peer: string): ConnectionKind | undefined
   /** Closes the connections whose own end is at an address that this host has no more: nobody would tell. */
   dropStranded(): void
-  /** Closes the direct connections to a peer whose other end is at one of these IP addresses, and forgets those. Gives how many. */
-  dropAt(peer: string, ips: readonly string[]): number
   observedIp(peer: string): string | undefined
   onConnected(fn: (peer: string, direction: Direction) => void): () => void
   onDisconnected(fn: (peer: string) => void): () => void
@@ -273,17 +271,6 @@ export const createPeers = (deps: PeersDeps): Peers => {
         const ip = localIpOf(connection)
         if (ip !== undefined && !own.has(ip)) connection.abort(new Error('this host has its address no more'))
       }
-    },
-    dropAt(peer, ips) {
-      const isThere = (address: string) => ips.includes(plainIp(ipOfDirect(address) ?? ''))
-      if (addresses.has(peer))
-        addresses.set(
-          peer,
-          addresses.get(peer)!.filter((each) => !isThere(each)),
-        )
-      const there = connections(peer).filter(({ remoteAddr }) => isThere(remoteAddr.toString()))
-      for (const connection of there) connection.abort(new Error('the peer has moved'))
-      return there.length
     },
     observedIp(peer) {
       const connection = connections(peer).findLast((each) => !isRelayed(each))

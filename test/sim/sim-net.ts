@@ -224,7 +224,6 @@ export const createSimNet = (deps: SimNetDeps): SimNet => {
     connectionKind: (peer: string) =>
       links.has(peer) ? { kind: 'direct' as const, isDialled: true, dialledUs: false } : undefined,
     dropStranded() {},
-    dropAt: () => 0,
     observedIp: () => undefined,
     probe: () => Promise.resolve(true),
     relays: {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { limits } from '../../../src/base/limits.ts'
-import { ipsLeft, retryDelayMs, wantedPeers } from '../../../src/mesh/dial-plan.ts'
+import { retryDelayMs, wantedPeers } from '../../../src/mesh/dial-plan.ts'
 import type { PeerState } from '../../../src/mesh/records.ts'
 
 const known = (...states: [string, PeerState][]) => states.map(([peer, state]) => ({ peer, state }))
@@ -51,26 +51,5 @@ describe('the wait after failures', () => {
       500, 1_000, 2_000, 30_000, 30_000,
     ])
     expect(retryDelayMs(7, 1, limits)).toBeCloseTo(30_000 * (1 - limits.seedJitter))
-  })
-})
-
-describe('a peer that says that it is elsewhere', () => {
-  const [old, next, loopback] = ['/ip4/10.0.0.1/tcp/1', '/ip4/10.0.0.2/tcp/1', '/ip4/127.0.0.1/tcp/1']
-  const relayed = `/ip4/10.0.0.9/tcp/1/p2p/12D3KooWx/p2p-circuit`
-  test.each([
-    ['has left the address that it names no more', [old, loopback], [next, loopback], ['10.0.0.1']],
-    ['has left none that it names still, at another port or by WebSockets', [old], ['/ip4/10.0.0.1/tcp/2/ws'], []],
-    ['has left none where it names one more', [old], [old, next], []],
-    ['has left none that it never named, as behind a NAT', ['/ip4/192.168.0.2/tcp/1'], ['/ip4/192.168.0.2/tcp/1'], []],
-    ['has left none where it names no other directly', [old], [relayed, loopback], []],
-    [
-      'has left none where it has more than it can name',
-      [old],
-      Array.from({ length: limits.addressesAdvertisedMax }, (_, n) => `/ip4/10.1.0.${n}/tcp/1`),
-      [],
-    ],
-    ['has left no loopback', [loopback, next], [next], []],
-  ])('%s', (_what, before, now, left) => {
-    expect(ipsLeft(before, now, limits)).toEqual(left)
   })
 })

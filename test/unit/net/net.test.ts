@@ -49,14 +49,6 @@ describe('connections', () => {
     await until(() => hub.connected().length === 30)
   })
 
-  it('to an address that the peer has moved away from are cut, with what is known of it, and no others', async () => {
-    const [a, b] = await nets.pair()
-    expect([a.dropAt(b.peer, ['10.0.0.1']), a.isConnected(b.peer)]).toEqual([0, true])
-    expect([a.dropAt(b.peer, ['127.0.0.1']), a.isConnected(b.peer)]).toEqual([1, false])
-    expect(a.remoteAddresses(b.peer)).toEqual([])
-    await until(() => !b.isConnected(a.peer))
-  })
-
   it('end admission with them', async () => {
     const [a, b] = await nets.pair()
     expect(a.isAdmitted(b.peer)).toBe(true)
