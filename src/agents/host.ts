@@ -60,7 +60,7 @@ export interface Host {
   kill(agent: string, options: { purge: boolean; reason?: string; check?: (agent: Agent) => void }): Promise<Agent>
   /**
    * Ends the agents that may not run here any more, for the reason that `why` gives, as when the grant of their realm was
-   * withdrawn: `stopped`, their files kept for limits.killedWorkspaceMs, and their owners told if they can still be reached.
+   * withdrawn or their owner revoked: `stopped`, their files kept for limits.killedWorkspaceMs, and their owners told if they can still be reached.
    */
   endWhere(why: (agent: Agent) => string | undefined): Promise<void>
   /** Runs a command. AGENT_NOT_FOUND, AGENT_NOT_RUNNING, QUEUE_FULL, CONFLICT, EXEC_FAILED. */
@@ -351,10 +351,12 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
       return execs.run(agent, workspaces.dirs(id), spec, stdin, signal)
     },
     async endWhere(why) {
-      for (const entry of [...agents.values()]) {
+      // All at once: one that is slow to end, or whose homes are slow to hear of it, holds up none of the others.
+      const ends = [...agents.values()].map(async (entry) => {
         const reason = isLive(entry.agent.status) ? why(entry.agent) : undefined
         if (reason !== undefined) await tellQuietly(await end(entry, reason))
-      }
+      })
+      await Promise.all(ends)
     },
     async publishAll() {
       for (const entry of agents.values())

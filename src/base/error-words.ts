@@ -216,7 +216,8 @@ export const errorTable: { [C in ErrorCode]: ErrorEntry<ErrorFields[C]> } = {
   CERTIFICATE_INVALID: {
     http: 403,
     what: (f) => `the certificate of ${f.peer} does not hold: ${f.reason}`,
-    next: 'It joins again with a new token from "godel-node realm invite".',
+    next: (f) =>
+      `It joins again with a new token from "godel-node realm invite". Where it was revoked, an issuer lets it in first with "godel-node realm lift ${f.peer}".`,
   },
   TOKEN_INVALID: {
     http: 400,

@@ -46,6 +46,8 @@ export const limits = {
   rpcOpenCallsBurst: 100,
   rpcSyncCallsPerSecond: 50,
   rpcSyncCallsBurst: 500,
+  rpcActsPerSecond: 500, // what starts, ends or lists agents; beyond what one host can do, so nobody honest meets it
+  rpcActsBurst: 5_000,
 
   // Connections
   peerPort: 7374, // taken where it is free and no --listen is given
@@ -140,6 +142,7 @@ export const limits = {
 
   // Advertisements and the view
   advertisementBytesMax: 2 * 1024,
+  addressesAdvertisedMax: 8,
   advertiseIntervalMsMin: 15_000,
   advertiseIntervalMsMax: 300_000,
   advertisePeersPerSecond: 6, // refresh grows with N / 6 seconds

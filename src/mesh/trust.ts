@@ -135,11 +135,27 @@ export const startTrust = (deps: TrustDeps): Trust => {
     }
   }
 
+  /** A peer that refuses this node may know that it was revoked, of which nobody speaks to it any more. */
+  const hearWhy = async (peer: string): Promise<void> => {
+    const isOut = () => member.realm().revoked.has(net.peer)
+    const request = { realm: member.realm().id }
+    try {
+      if (!isOut()) await hearFrom(peer)
+      if (isOut()) return
+      const { chain } = await net.rpc.call(peer, realmDocument, request, { timeoutMs: limits.syncTimeoutMs })
+      await member.learn(chain)
+    } catch (error) {
+      log.debug('why a peer refuses was not heard', { peer, error: reasonOf(error) })
+    }
+  }
+
   /** Puts a peer out at once, and says why. */
   const expel = (peer: string, error: unknown): void => {
     refusals.note('a member is one no longer', peer, error)
     admitted.delete(peer)
     net.expel(peer)
+    // A connection that it was opening meanwhile is told to nobody where it was connected all the time.
+    expectWithin(peer, limits.refusedCloseMs)
   }
 
   const judge = async (
@@ -200,7 +216,10 @@ export const startTrust = (deps: TrustDeps): Trust => {
       return await net.rpc.call(peer, realmPresent, shown, { timeoutMs: limits.presentTimeoutMs })
     } catch (error) {
       if (hasCode(error, ...noMember)) refusals.note('was refused by a peer', peer, error)
-      if (hasCode(error, 'CERTIFICATE_INVALID')) keepRefusal(peer, error.detail.reason)
+      if (hasCode(error, 'CERTIFICATE_INVALID')) {
+        keepRefusal(peer, error.detail.reason)
+        await hearWhy(peer)
+      }
       throw error
     }
   }

@@ -86,6 +86,8 @@ export interface NodeSpec {
   realm?: string | null
   join?: string
   args?: string[]
+  /** Multiaddrs; one of the machine's own address with a free port unless told. */
+  listen?: string[]
   dataDir?: string
   env?: Record<string, string>
   /** Where it runs and where its commands are given; this host unless told. */
@@ -109,7 +111,8 @@ export const createTestBed = () => {
       'start',
       ...['--json', '--name', spec.name, '--data-dir', dataDir],
       ...(spec.realm === null ? [] : ['--realm', spec.realm ?? 'lab']),
-      ...['--api-port', '0', '--listen', `/ip4/${spec.machine?.address ?? '127.0.0.1'}/tcp/0`],
+      ...['--api-port', '0'],
+      ...(spec.listen ?? [`/ip4/${spec.machine?.address ?? '127.0.0.1'}/tcp/0`]).flatMap((each) => ['--listen', each]),
       ...takesOthers,
       ...(spec.join === undefined ? [] : ['--join', spec.join]),
       ...(spec.args ?? []),

@@ -46,11 +46,15 @@ export interface RawPeer {
   readonly answers: Record<string, unknown>
   /** Told of every answer and refusal, as bytes. */
   tap: ((body: Buffer) => void) | undefined
+  /** How many connections it has. */
+  readonly connections: number
   /** Opens a stream of its own, on the connection that there is or on a new one. */
   open(protocol: string): Promise<Stream>
   /** Sends one request on the session, opened when there is none. */
   ask(request: RawRequest): Promise<Outcome>
   seal(domain: string, payload: Uint8Array): Promise<Uint8Array>
+  /** From now on takes gossip; gives what came by then, as it came. */
+  hearGossip(): Promise<() => Buffer>
   /** Opens a connection beside those that there are. */
   dialAgain(): Promise<void>
   /** Cuts its connections, as a program that ends does. */
@@ -142,6 +146,9 @@ export const startRawPeer = async (
     get connected() {
       return connections().length > 0
     },
+    get connections() {
+      return connections().length
+    },
     open,
     async ask(request) {
       session ??= await openSession()
@@ -153,6 +160,13 @@ export const startRawPeer = async (
       return outcome.finally(() => waiting.delete(call))
     },
     seal: (domain, payload) => seal(privateKey, domain, payload),
+    async hearGossip() {
+      const heard: Uint8Array[] = []
+      await host.handle('/meshsub/1.2.0', (stream) => {
+        stream.addEventListener('message', (event) => heard.push(event.data.subarray()))
+      })
+      return () => Buffer.concat(heard)
+    },
     async dialAgain() {
       await host.dial(address, { force: true })
     },
@@ -202,5 +216,19 @@ const field = (tag: number, bytes: Uint8Array): Buffer =>
 export const gossipRpc = (topic: string, messages: readonly Uint8Array[]): Buffer => {
   const name = field(0x22, Buffer.from(topic))
   const body = Buffer.concat(messages.map((data) => field(0x12, Buffer.concat([field(0x12, data), name]))))
+  return Buffer.concat([varint(body.length), body])
+}
+
+/** One gossipsub RPC that subscribes to a topic, asks to be among those it is sent to, and has and wants messages there. */
+export const gossipControl = (
+  topic: string,
+  { has, wants }: { has: readonly Uint8Array[]; wants: readonly Uint8Array[] },
+): Buffer => {
+  const name = Buffer.from(topic)
+  const subscription = field(0x0a, Buffer.concat([Buffer.of(0x08, 1), field(0x12, name)]))
+  const ihave = field(0x0a, Buffer.concat([field(0x0a, name), ...has.map((id) => field(0x12, id))]))
+  const iwant = field(0x12, Buffer.concat(wants.map((id) => field(0x0a, id))))
+  const graft = field(0x1a, field(0x0a, name))
+  const body = Buffer.concat([subscription, field(0x1a, Buffer.concat([ihave, iwant, graft]))])
   return Buffer.concat([varint(body.length), body])
 }

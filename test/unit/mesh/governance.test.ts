@@ -171,6 +171,25 @@ describe('a revoked peer', () => {
     await expect(a.mesh.governance.lift(b.key.peer)).rejects.toEqual(code('NOT_FOUND'))
   })
 
+  test('hears that it is out from whoever refuses it, starts all the same, and is back once that is lifted', async () => {
+    const [a, b] = (await startRealm(['b'])) as [MeshNode, MeshNode]
+    await a.mesh.governance.revoke(b.key.peer)
+    await until('it knows', () => b.mesh.realm().revoked.has(b.key.peer))
+    expect(b.mesh.notes()).toContainEqual(expect.stringMatching(/has been revoked .* No member talks to it/))
+    await b.kill()
+    const bootstrap = [`${a.net.addresses()[0]}/p2p/${a.key.peer}`]
+    const out = await start({ name: 'b', key: b.key, store: b.store, bootstrap })
+    await expect(out.mesh.connect(a.key.peer)).rejects.toEqual(code('CERTIFICATE_INVALID'))
+    expect([a.mesh.view.get(b.key.peer), a.net.isAdmitted(b.key.peer)]).toEqual([undefined, false])
+    await out.kill()
+    await a.mesh.governance.lift(b.key.peer)
+    const back = await start({ name: 'b', key: b.key, store: b.store, bootstrap })
+    expect(back.mesh.realm().revoked.has(b.key.peer)).toBe(true)
+    await until('it is back', () => a.mesh.view.get(b.key.peer)?.state === 'alive')
+    await until('it knows that', () => !back.mesh.realm().revoked.has(b.key.peer))
+    expect(back.mesh.notes()).toEqual([])
+  })
+
   test('takes those along whose certificates it issued since, and no others', async () => {
     const [a, b] = (await startRealm(['b'])) as [MeshNode, MeshNode]
     await a.mesh.governance.promote(b.key.peer, ['member'])
