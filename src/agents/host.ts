@@ -83,6 +83,8 @@ export interface Host {
 
 interface HostDeps {
   peer: string
+  /** The id of the realm of this node; of a node without one that of the private one, which a later start may replace. */
+  realm: string
   store: Store
   clock: Clock
   log: Log
@@ -101,7 +103,7 @@ interface HostDeps {
 
 /** Reads what was here before and goes on from there. */
 export const openHost = async (deps: HostDeps): Promise<Host> => {
-  const { peer, store, clock, log, limits, admission, workspaces, watchdog, traits, publish } = deps
+  const { peer, realm, store, clock, log, limits, admission, workspaces, watchdog, traits, publish } = deps
   const agents = new Map<string, ShelvedAgent>()
   const starting = new Map<string, Promise<Agent>>()
   const checking = new Map<string, Promise<void>>()
@@ -301,9 +303,10 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
     if (entry.agent.status === 'starting') await save(entry, 'failed', 'the node ended before its files were in place')
     untold.add(entry.agent.id)
     if (!isLive(find(entry.agent.id).agent.status)) continue
-    // The node may bear another name since.
-    if (entry.agent.hostName !== traits.name)
-      await save({ ...entry, agent: { ...entry.agent, hostName: traits.name } }, entry.agent.status)
+    // The node may bear another name since, or have come into a realm: what it spawned itself comes along, as no other owns it.
+    const here = { hostName: traits.name, realm: entry.agent.owner === peer ? realm : entry.agent.realm }
+    if (entry.agent.hostName !== here.hostName || entry.agent.realm !== here.realm)
+      await save({ ...entry, agent: { ...entry.agent, ...here } }, entry.agent.status)
     admission.occupy(entry.agent)
     watchLife(find(entry.agent.id))
   }

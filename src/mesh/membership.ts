@@ -223,6 +223,7 @@ const createMember = (
   }
 
   const learn = async (chain: readonly string[]): Promise<void> => {
+    if (chain.at(-1) === realm.chain.at(-1)) return
     const other = await verifyChain(chain, realm.id)
     const { stands, alarm } = newerRealm(realm, other)
     if (alarm)

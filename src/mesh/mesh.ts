@@ -10,7 +10,7 @@
  * liveness.ts        the failure detector as a step function; watch.ts performs it by probe.ts, ring.ts says who watches whom; probe-serving.ts evidence.ts presence.ts failover.ts
  * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; reachability.ts who relays for it; member-rpc.ts calls members; upkeep.ts renews certificates
  * governance.ts      what operators change: documents by amendments.ts, who is out by revocations.ts; notes.ts what they should hear
- * expulsion.ts       what follows when somebody is put out; realm-news.ts how gossip brings it; double.ts a copy of this node
+ * expulsion.ts       what follows when somebody is put out; realm-news.ts how gossip brings it, head-patience.ts what a peer may have fetched; double.ts a copy of this node
  * outside.ts         what is outside the realm: foreign.ts guests.ts pins.ts guest-seeds.ts who that is; share.ts shared-self.ts share-ad.ts
  *                    public-address.ts shelves.ts guest-view.ts what is told and heard; foreign-governance.ts what operators say of it
  */
@@ -228,7 +228,8 @@ export const facade = (deps: MeshDeps, parts: Parts, failover: Failover): Mesh =
     notes() {
       const admins = view.alive().flatMap(({ peer, ad }) => (roleIn(ad.certificate) === 'admin' ? [peer] : []))
       const [realm, membership, wallMs] = [member.realm(), member.membership(), clock.wallMs()]
-      return notesOf({ realm, membership, wallMs, admins, renewalFailingSinceMs: parts.failingSinceMs() })
+      const refusedBy = trust.refusedBy()
+      return notesOf({ realm, membership, wallMs, admins, refusedBy, renewalFailingSinceMs: parts.failingSinceMs() })
     },
     addressesOf: (peer) => addressesOf({ book, outside, limits }, peer),
     connect: trust.connect,

@@ -279,6 +279,7 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
   const uploads = createUploads({ clock, limits }, { dataDir })
   const host = await openHost({
     peer,
+    realm: mesh.realm().id,
     store,
     clock,
     log: agentLog,

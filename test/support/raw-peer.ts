@@ -18,6 +18,7 @@ import {
   createFrameReader,
   frameHeaderBytes,
   Kind,
+  readRequest,
   requestBytes,
   writeHead,
   writeRequest,
@@ -41,6 +42,12 @@ export interface RawPeer {
   readonly connected: boolean
   /** How many connections it has. */
   readonly connections: number
+  /** The names of the requests that the node has sent to it. */
+  readonly asked: string[]
+  /** What it answers to requests of the node, by name; nothing to all others. */
+  readonly answers: Record<string, unknown>
+  /** Told of every answer and refusal, as bytes. */
+  tap: ((body: Buffer) => void) | undefined
   /** Opens a stream of its own, on the connection that there is or on a new one. */
   open(protocol: string): Promise<Stream>
   /** Sends one request on the session, opened when there is none. */
@@ -100,13 +107,23 @@ export const startRawPeer = async (
   const waiting = new Map<number, { value?: unknown; settle: (outcome: Outcome) => void }>()
   let lastCall = 0
 
+  const asked: string[] = []
+  const answers: Record<string, unknown> = {}
+  const onRequest = (call: number, body: Buffer) => {
+    const { name } = readRequest(body)
+    asked.push(name)
+    if (name in answers) session?.send(frame(Kind.response, call, encode(answers[name])))
+  }
+
   const onFrame = (kind: number, call: number, body: Buffer) => {
-    const asked = waiting.get(call)
-    if (asked === undefined) return
-    if (kind === Kind.item) return void (asked.value ??= decode(body))
-    if (kind === Kind.response) asked.settle({ end: 'answer', value: decode(body) })
-    if (kind === Kind.end) asked.settle({ end: 'answer', value: asked.value })
-    if (kind === Kind.error) asked.settle({ end: 'error', code: (decode(body) as { code: string }).code })
+    if (kind === Kind.request) return onRequest(call, body)
+    if (kind !== Kind.calleeCredit) raw.tap?.(body)
+    const sent = waiting.get(call)
+    if (sent === undefined) return
+    if (kind === Kind.item) return void (sent.value ??= decode(body))
+    if (kind === Kind.response) sent.settle({ end: 'answer', value: decode(body) })
+    if (kind === Kind.end) sent.settle({ end: 'answer', value: sent.value })
+    if (kind === Kind.error) sent.settle({ end: 'error', code: (decode(body) as { code: string }).code })
   }
 
   const openSession = async (): Promise<Stream> => {
@@ -115,12 +132,15 @@ export const startRawPeer = async (
     opened.addEventListener('message', (event) => reader.push(event.data.subarray()))
     opened.addEventListener('close', () => {
       if (session === opened) session = undefined
-      for (const asked of [...waiting.values()]) asked.settle({ end: 'closed' })
+      for (const one of [...waiting.values()]) one.settle({ end: 'closed' })
     })
     return opened
   }
 
-  return {
+  const raw: RawPeer = {
+    asked,
+    answers,
+    tap: undefined,
     peer: key.peer,
     key,
     get connected() {
@@ -156,6 +176,7 @@ export const startRawPeer = async (
     },
     stop: async () => host.stop(),
   }
+  return raw
 }
 
 export interface Credentials {
@@ -173,10 +194,11 @@ export const join = async (peer: RawPeer, token: string): Promise<Credentials> =
   return { certificate, head: { realm: id, version: document.version, hash: headHash } }
 }
 
-/** Shows its certificate, so that it is admitted. */
-export const present = async (peer: RawPeer, credentials: Credentials): Promise<void> => {
+/** Shows its certificate, so that it is admitted; what it is shown. */
+export const present = async (peer: RawPeer, credentials: unknown): Promise<unknown> => {
   const shown = await peer.ask({ name: 'realm.present', payload: encode(credentials) })
   if (shown.end !== 'answer') throw new Error(`the raw peer was not admitted: ${JSON.stringify(shown)}`)
+  return shown.value
 }
 
 const varint = (value: number): Buffer => {

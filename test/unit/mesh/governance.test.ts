@@ -66,6 +66,22 @@ async function* counting(signal: AbortSignal) {
 }
 
 describe('a revoked peer', () => {
+  test('is told to the operator of whoever was revoked, until it is lifted', async () => {
+    const [a, b] = await startRealm(['b'])
+    await a!.mesh.governance.revoke(b!.key.peer)
+    await until('it is out', () => !b!.net.isAdmitted(a!.key.peer))
+    await b!.mesh.connect(a!.key.peer).catch(() => {})
+    const isTold = () =>
+      b!.mesh.notes().some((note) => note.includes('does not hold') || note.includes('is refused by'))
+    await until('the note', () => isTold() || b!.mesh.notes())
+    expect(b!.mesh.notes().join()).toContain('revoked')
+    await a!.mesh.governance.lift(b!.key.peer)
+    await until('back', async () => {
+      await b!.mesh.connect(a!.key.peer).catch(() => {})
+      return b!.net.isAdmitted(a!.key.peer) && !isTold()
+    })
+  })
+
   test('is out everywhere within two seconds, mid-stream, and whoever lent it something is told', async () => {
     const [a, b, c] = (await startRealm(['b', 'c'])) as [MeshNode, MeshNode, MeshNode]
     const out: string[] = []
@@ -328,7 +344,7 @@ describe('a second issuer', () => {
     const b = await start({ name: 'b', join: token, limits, log: logB })
     expect(log.said).toContainEqual({
       message: 'a second admin has joined',
-      fields: { peer: b.key.peer, question: expect.stringContaining(`realm promote ${b.key.peer}`) },
+      fields: { peer: b.key.peer, question: expect.stringContaining(`realm promote ${b.key.peer} --role admin`) },
     })
     await until('the report asks too', () => a.mesh.notes().some((note) => note.includes(b.key.peer)))
     await a.mesh.governance.promote(b.key.peer, ['admin', 'member', 'observer'])
