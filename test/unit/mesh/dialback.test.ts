@@ -1,75 +1,69 @@
-/** Whom a node dials because it was asked to: nobody but the one who asks, where that one is and says that it is. */
-import { afterEach, expect, test } from 'vitest'
-import { limits } from '../../../src/base/limits.ts'
-import { silentLog } from '../../../src/base/log.ts'
-import type { CallContext } from '../../../src/net/method.ts'
-import type { ConnectionKind, Net } from '../../../src/net/net.ts'
-import { startReachability, type Reachability } from '../../../src/mesh/reachability.ts'
-import type { MeshView } from '../../../src/mesh/view.ts'
-import { createFakeClock } from '../../fakes/clock.ts'
+/** Dialling back on request, on real connections: nobody can have this node dial somebody else. */
+import { createServer, type Server } from 'node:net'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { encode } from '../../../src/base/codec.ts'
+import { AD_DOMAIN } from '../../../src/mesh/accept.ts'
+import { startMeshNode, traitsOf, type MeshNode } from '../../support/mesh.ts'
+import { join, present, startRawPeer, type Credentials, type RawPeer } from '../../support/raw-peer.ts'
 
-const running: Reachability[] = []
-afterEach(() => running.splice(0).forEach((each) => each.close()))
+let node: MeshNode
+let asker: RawPeer
+let credentials: Credentials
+/** Something that listens, at the asker's own address and at another one of this host. */
+let targets: Record<'127.0.0.1' | '127.0.0.2', { server: Server; port: number; taken: number }>
 
-const inbound: ConnectionKind = { kind: 'direct', isDialled: false, dialledUs: true }
-const asked = async ({
-  addresses,
-  ip = '203.0.113.7',
-  kind = inbound,
-}: {
-  addresses: string[] | undefined
-  /** Null where it is connected through a relay alone. */
-  ip?: string | null
-  kind?: ConnectionKind
-}) => {
-  const dialled: string[] = []
-  const net = {
-    addresses: () => [],
-    connectionKind: () => kind,
-    observedIp: () => ip ?? undefined,
-    probe: (them: readonly string[]) => (dialled.push(...them), Promise.resolve(true)),
-  } as unknown as Net
-  const view = { record: () => addresses && { ad: { addresses } } } as unknown as MeshView
-  const reach = startReachability({
-    ...{ net, view, onMoved: () => {}, clock: createFakeClock(), log: silentLog, limits, random: () => 0 },
+const listening = (host: string) =>
+  new Promise<{ server: Server; port: number; taken: number }>((resolve) => {
+    const target = { server: createServer(), port: 0, taken: 0 }
+    target.server.on('connection', (socket) => {
+      target.taken++
+      socket.destroy()
+    })
+    target.server.listen(0, host, () => {
+      target.port = (target.server.address() as { port: number }).port
+      resolve(target)
+    })
   })
-  running.push(reach)
-  const [{ handle }] = reach.methods as [(typeof reach.methods)[0]]
-  const answer = await handle({} as never, { peer: 'mallory' } as CallContext as never)
-  return { answer, dialled }
+
+beforeEach(async () => {
+  targets = { '127.0.0.1': await listening('127.0.0.1'), '127.0.0.2': await listening('127.0.0.2') }
+  node = await startMeshNode({ name: 'node', realm: 'lab' })
+  asker = await startRawPeer({ peer: node.net.peer, address: node.net.addresses()[0]! })
+  credentials = await join(asker, await node.mesh.invite({ uses: 1, ttlMs: 60_000, role: 'member' }))
+  await present(asker, credentials)
+})
+afterEach(async () => {
+  await asker.stop()
+  await node.kill()
+  for (const { server } of Object.values(targets)) server.close()
+})
+
+/** Advertises these addresses, as a member may, and asks to be dialled back. */
+const askedWith = async (addresses: string[], sequence: number): Promise<unknown> => {
+  const { certificate, head } = credentials
+  const ad = {
+    ...{ realm: head.realm, peer: asker.peer, ...traitsOf('asker'), status: 'available', currentLoad: 0, running: 0 },
+    ...{
+      maxConcurrent: 1,
+      ensembles: [],
+      addresses,
+      incarnation: 1,
+      sequence,
+      ttlMs: 60_000,
+      left: false,
+      certificate,
+    },
+  }
+  const records = [{ envelope: await asker.seal(AD_DOMAIN, encode(ad)), ageMs: 0, accusations: [] }]
+  expect(await asker.ask({ name: 'view.push', payload: encode({ records }) })).toMatchObject({ value: { refused: 0 } })
+  return asker.ask({ name: 'node.dialback', payload: encode({}) })
 }
 
-test('the address that the caller advertises at the IP from which it is connected is dialled', async () => {
-  const addresses = ['/ip4/203.0.113.7/tcp/7374', '/ip4/203.0.113.7/tcp/7375/ws']
-  expect(await asked({ addresses })).toEqual({ answer: { reached: true }, dialled: addresses })
-})
-
-test.each([
-  ['other hosts', ['/ip4/198.51.100.1/tcp/7374', '/ip4/203.0.113.70/tcp/22', '/ip6/2001:db8::1/tcp/1']],
-  ['this host and the network behind it', ['/ip4/127.0.0.1/tcp/7373', '/ip4/10.0.0.1/tcp/80', '/ip6/::1/tcp/1']],
-  ['where a cloud tells its secrets', ['/ip4/169.254.169.254/tcp/80']],
-  ['names, which may lead anywhere', ['/dns4/203.0.113.7/tcp/1', '/dns4/internal.example.org/tcp/80']],
-  ['others through a relay at its own IP', ['/ip4/203.0.113.7/tcp/1/p2p/12D3KooWx/p2p-circuit']],
-])('an advertisement that names %s has nobody dialled', async (_what, addresses) => {
-  expect(await asked({ addresses })).toEqual({ answer: { reached: false }, dialled: [] })
-})
-
-test('of an advertisement that names others too they are left out', async () => {
-  const addresses = ['/ip4/127.0.0.1/tcp/7373', '/ip4/203.0.113.7/tcp/7374']
-  expect((await asked({ addresses })).dialled).toEqual(['/ip4/203.0.113.7/tcp/7374'])
-})
-
-test.each([
-  ['who is known by no advertisement', { addresses: undefined }],
-  ['who is connected through a relay alone', { addresses: ['/dns4/host/tcp/1'], ip: null }],
-])('one %s has nobody dialled', async (_what, caller) => {
-  expect((await asked(caller)).dialled).toEqual([])
-})
-
-test('one that this node has dialled itself is answered without another dial', async () => {
-  const kind: ConnectionKind = { kind: 'direct', isDialled: true, dialledUs: false }
-  expect(await asked({ addresses: ['/ip4/203.0.113.7/tcp/1'], kind })).toEqual({
-    answer: { reached: true },
-    dialled: [],
-  })
+test('a member that advertises the address of another host has nobody dialled there', async () => {
+  const { '127.0.0.1': own, '127.0.0.2': other } = targets
+  const answer = { end: 'answer', value: { reached: false } }
+  expect(await askedWith([`/ip4/127.0.0.2/tcp/${other.port}`, '/dns4/localhost/tcp/1'], 1)).toEqual(answer)
+  expect([own.taken, other.taken]).toEqual([0, 0])
+  expect(await askedWith([`/ip4/127.0.0.2/tcp/${other.port}`, `/ip4/127.0.0.1/tcp/${own.port}`], 2)).toEqual(answer)
+  expect([own.taken > 0, other.taken]).toEqual([true, 0])
 })
