@@ -287,10 +287,10 @@ export const limits = {
   logRotateIntervalMs: 60_000,
 
   // Audit log
-  auditFileBytesMax: 4 * 1024 * 1024, // of the current file and of the one before it
+  auditFileBytesMax: 4 * 1024 * 1024, // of the current file and of the one before it; of acts and of refusals
   auditRepeatMs: 1_000, // the same refusal is written once in this time
   auditKeysMax: 256, // different entries in that time; refusals beyond are written together
-  auditEntriesKept: 1_000, // in memory, for the API
+  auditEntriesKept: 1_000, // in memory, for the API; of acts and of refusals
   auditEntriesListed: 100,
   auditTextLengthMax: 512, // of each text of an entry
 

@@ -18,6 +18,7 @@ export const define = (command: Command): void => {
       'a role that it may give: admin, member or observer; may be repeated (member, observer)',
       gatheredWords('--role', ROLES),
     )
+    .option('-y, --yes', 'changes nothing here: nothing is asked; for scripts that give it everywhere')
     .action(async (node: string, options: CommonOptions & { role?: Role[] }) => {
       const client = await clientOf(options)
       const issuers = await client.realm.promote(node, options.role === undefined ? {} : { roles: options.role })

@@ -24,6 +24,7 @@ export const define = (command: Command): void => {
       `how many of its agents one node here takes (${limits.guestAgentsPerNode})`,
       count('--quota', { max: limits.capacityMax }),
     )
+    .option('-y, --yes', 'changes nothing here: nothing is asked; for scripts that give it everywhere')
     .action(async (realm: string, options: Options) => {
       const granted = required('--scope', options.scope, `is missing: say what it may do, of ${scopes.join(', ')}`)
       const client = await clientOf(options)

@@ -17,6 +17,7 @@ export const define = (command: Command): void => {
   ])
     .argument('<card>', 'GDR1.… as it is, @FILE, or - for stdin')
     .option('--out', 'let agents of this realm go there')
+    .option('-y, --yes', 'changes nothing here: nothing is asked; for scripts that give it everywhere')
     .action(async (given: string, options: Options) => {
       const card = await textOf('CARD', given, { bytesMax: limits.cardBytesMax })
       const client = await clientOf(options)

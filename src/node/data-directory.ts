@@ -11,4 +11,5 @@ export const pathsIn = (dataDir: string) => ({
   store: join(dataDir, 'store.db'),
   log: join(dataDir, 'node.log'),
   audit: join(dataDir, 'audit.log'),
+  auditRefused: join(dataDir, 'audit-refused.log'),
 })

@@ -1,7 +1,8 @@
 /**
- * The audit log: JSON lines in the data directory (mode 0600), bounded to the current file and the one before it, with the newest
- * entries at hand for the API. Whoever is refused comes back, so the same refusal is written once a second at most, with the
- * number of those left out; a flood under many names is written under none. A disk that is full costs entries, and nothing else.
+ * The audit log: JSON lines in the data directory (mode 0600), with the newest entries at hand for the API. What was done and what
+ * was refused have files of their own, each bounded to the current one and the one before it, so that no flood of refusals pushes
+ * out what was done. Whoever is refused comes back, so the same refusal is written once a second at most, with the number of
+ * those left out; a flood under many names is written under none. A disk that is full costs entries, and nothing else.
  */
 import { closeSync, existsSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs'
 import type { Audit, AuditEntry } from '../base/audit.ts'
@@ -19,7 +20,10 @@ export interface AuditQuery {
 }
 
 export interface FileAudit extends Audit {
-  /** The newest entries that fit, oldest first; reaches back limits.auditEntriesKept. */
+  /**
+   * The newest entries that fit, oldest first; half of the room is for what was done, however much was refused since. Reaches back
+   * limits.auditEntriesKept of either.
+   */
   read(query: AuditQuery): AuditRecord[]
   close(): void
 }
@@ -35,12 +39,31 @@ interface AuditDeps {
   limits: AuditLimits
 }
 
-/** Opens or goes on with the log at `path`; a full file becomes `path.1`. A file that cannot be opened is tried again at the next entry. */
-export const openFileAudit = ({ clock, log, limits }: AuditDeps, { path }: { path: string }): FileAudit => {
-  const file = createFile({ log, limits }, path)
-  const kept = [...readRecords(`${path}.1`), ...readRecords(path)].slice(-limits.auditEntriesKept)
+interface AuditPaths {
+  /** What was done. */
+  path: string
+  /** What was refused. */
+  refusedPath: string
+}
+
+/**
+ * Opens or goes on with the log at these paths; a full file becomes `path.1`. A file that cannot be opened is tried again at the
+ * next entry.
+ */
+export const openFileAudit = ({ clock, log, limits }: AuditDeps, { path, refusedPath }: AuditPaths): FileAudit => {
+  const paths = { done: path, refused: refusedPath }
+  // By outcome, not by file: one file had both in earlier versions.
+  const found = Object.values(paths).flatMap((each) => [...readRecords(`${each}.1`), ...readRecords(each)])
+  const shelfOf = (outcome: AuditEntry['outcome']) => ({
+    file: createFile({ log, limits }, paths[outcome]),
+    kept: found
+      .filter((entry) => entry.outcome === outcome)
+      .toSorted(inOrder)
+      .slice(-limits.auditEntriesKept),
+  })
+  const shelves = { done: shelfOf('done'), refused: shelfOf('refused') }
   const repeats = new Map<string, { timer: Timer; omitted: number; last: AuditEntry }>()
-  let seq = kept.at(-1)?.seq ?? 0
+  let seq = found.reduce((highest, entry) => Math.max(highest, entry.seq), 0)
 
   const write = (entry: AuditEntry, omitted: number): void => {
     const record: AuditRecord = {
@@ -49,6 +72,7 @@ export const openFileAudit = ({ clock, log, limits }: AuditDeps, { path }: { pat
       ...bounded(entry, limits.auditTextLengthMax),
       ...(omitted > 0 && { omitted }),
     }
+    const { file, kept } = shelves[entry.outcome]
     kept.push(record)
     if (kept.length > 2 * limits.auditEntriesKept) kept.splice(0, kept.length - limits.auditEntriesKept)
     file.append(lineOf(record))
@@ -95,7 +119,15 @@ export const openFileAudit = ({ clock, log, limits }: AuditDeps, { path }: { pat
       }
     },
     read({ limit, sinceMs = 0 }) {
-      return kept.filter((entry) => entry.atMs >= sinceMs).slice(-Math.min(limit, limits.auditEntriesKept))
+      const room = Math.min(limit, limits.auditEntriesKept)
+      const newest = ({ kept }: (typeof shelves)['done']) => kept.filter(({ atMs }) => atMs >= sinceMs).slice(-room)
+      const done = newest(shelves.done)
+      const refused = newest(shelves.refused)
+      const merged = [...done, ...refused].toSorted(inOrder).slice(-room)
+      const shown = merged.filter(({ outcome }) => outcome === 'done').length
+      const forDone = Math.min(done.length, Math.max(shown, Math.floor(room / 2)))
+      const forRefused = room - forDone
+      return [...lastOf(done, forDone), ...lastOf(refused, forRefused)].toSorted(inOrder)
     },
     close() {
       for (const { timer, omitted, last } of repeats.values()) {
@@ -103,10 +135,15 @@ export const openFileAudit = ({ clock, log, limits }: AuditDeps, { path }: { pat
         if (omitted > 0) write(last, omitted - 1)
       }
       repeats.clear()
-      file.close()
+      shelves.done.file.close()
+      shelves.refused.file.close()
     },
   }
 }
+
+const inOrder = (a: AuditRecord, b: AuditRecord): number => a.seq - b.seq
+
+const lastOf = <T>(all: readonly T[], count: number): T[] => all.slice(Math.max(0, all.length - count))
 
 /** What was done is another thing for every subject; a refusal is the same one by its code, whatever it was aimed at. */
 const keyOf = ({ action, by, subject, outcome, reason }: AuditEntry): string =>
@@ -145,7 +182,8 @@ const readRecords = (path: string): AuditRecord[] => {
       const { time, ...rest } = JSON.parse(line) as { time: string } & Omit<AuditRecord, 'atMs'>
       const atMs = Date.parse(time)
       const { seq, action, by, outcome } = rest
-      const sound = Number.isSafeInteger(seq) && Number.isSafeInteger(atMs) && [action, by, outcome].every(isText)
+      const isKnown = outcome === 'done' || outcome === 'refused'
+      const sound = Number.isSafeInteger(seq) && Number.isSafeInteger(atMs) && [action, by].every(isText) && isKnown
       return sound ? [{ atMs, ...rest }] : []
     } catch {
       return []

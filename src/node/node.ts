@@ -126,7 +126,7 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
     { path: paths.log, level: options.logLevel ?? 'info' },
   )
   stack.defer(closeLog)
-  const audit = openFileAudit({ clock, log, limits }, { path: paths.audit })
+  const audit = openFileAudit({ clock, log, limits }, { path: paths.audit, refusedPath: paths.auditRefused })
   stack.defer(audit.close)
   const { meter, text: metrics } = createPrometheusMeter()
 

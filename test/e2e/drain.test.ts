@@ -94,5 +94,6 @@ test('all of it is in the audit log, which its owner alone can read', async () =
   const path = join(b.dataDir, 'audit.log')
   expect((await stat(path)).mode & 0o777).toBe(0o600)
   const lines = (await readFile(path, 'utf8')).trim().split('\n')
-  expect(lines.map((line) => JSON.parse(line).seq)).toEqual(lines.map((_, index) => index + 1))
+  const seqs = lines.map((line) => JSON.parse(line).seq)
+  expect(seqs).toEqual([...new Set(seqs)].toSorted((one, other) => one - other))
 })

@@ -100,6 +100,16 @@ test.each([
   expect(server.node.changes).toEqual([])
 })
 
+test('--yes is taken by the changes of a realm that ask nothing, too', async () => {
+  for (const args of [
+    ['realm', 'promote', 'two'],
+    ['realm', 'trust', 'GDR1.plant'],
+    ['realm', 'share', 'cd'.repeat(32), '--scope', 'exec'],
+  ])
+    expect(await run([...args, '--yes'])).toMatchObject({ code: 0 })
+  expect(server.node.changes.length).toBeGreaterThan(1)
+})
+
 test.each([
   [['realm', 'promote'], 2, /missing required argument 'node'/],
   [['realm', 'promote', 'nobody'], 1, /there is no node nobody\. /],

@@ -1,5 +1,5 @@
 /** The audit log over a real file and a clock of the test. */
-import { appendFileSync, mkdtempSync, mkdirSync, readFileSync, rmSync, rmdirSync, statSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdtempSync, mkdirSync, readFileSync, rmSync, rmdirSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
@@ -21,7 +21,8 @@ beforeEach(() => {
 })
 
 const open = (given: Partial<Limits> = {}, log: Log = silentLog) =>
-  openFileAudit({ clock, log, limits: { ...limits, ...given } }, { path })
+  openFileAudit({ clock, log, limits: { ...limits, ...given } }, { path, refusedPath: refusedPath() })
+const refusedPath = () => `${path}-refused`
 const refusal = (by: string, code = 'FORBIDDEN'): AuditEntry => ({
   action: 'call agent.kill',
   by,
@@ -29,11 +30,14 @@ const refusal = (by: string, code = 'FORBIDDEN'): AuditEntry => ({
   reason: `${code}: it is not yours`,
 })
 const done = (subject: string): AuditEntry => ({ action: 'revoke', by: 'api', subject, outcome: 'done' })
-const lines = (file = path) =>
-  readFileSync(file, 'utf8')
-    .split('\n')
+/** Of both files, in the order in which they were written. */
+const lines = () =>
+  [path, refusedPath()]
+    .filter((file) => existsSync(file))
+    .flatMap((file) => readFileSync(file, 'utf8').split('\n'))
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line))
+    .toSorted((one, other) => one.seq - other.seq)
 
 test('an entry is a line of JSON with its time, in a file for its owner alone', () => {
   const audit = open()
@@ -100,6 +104,36 @@ describe('a flood', () => {
     audit.close()
   })
 
+  test('of refusals pushes out nothing that was done, in files or in what is read, before a start and after', async () => {
+    const given = { auditFileBytesMax: 2_000, auditEntriesKept: 10 }
+    const audit = open(given)
+    for (const subject of ['peer-1', 'peer-2']) audit.record(done(subject))
+    for (let n = 0; n < 200; n++) {
+      audit.record(refusal(`peer-${n}`))
+      await clock.advance(10)
+    }
+    const subjects = (log: typeof audit) => log.read({ limit: 10 }).map(({ outcome, subject }) => subject ?? outcome)
+    const expected = ['peer-1', 'peer-2', ...Array.from({ length: 8 }, () => 'refused')]
+    expect(subjects(audit)).toEqual(expected)
+    expect(audit.read({ limit: 1 })).toMatchObject([{ by: 'peer-199' }])
+    audit.close()
+    const again = open(given)
+    expect(subjects(again)).toEqual(expected)
+    again.record(done('peer-3'))
+    expect(again.read({ limit: 2 }).map(({ seq }) => seq)).toEqual([202, 203])
+    again.close()
+    expect(statSync(refusedPath()).mode & 0o777).toBe(0o600)
+  })
+
+  test('of an earlier version, which kept both in one file, is read as well', () => {
+    const line = (seq: number, entry: AuditEntry) =>
+      `${JSON.stringify({ time: new Date(clock.wallMs()).toISOString(), seq, ...entry })}\n`
+    appendFileSync(path, line(1, done('peer-1')) + line(2, refusal('mallory')) + line(3, done('peer-2')))
+    const audit = open()
+    expect(audit.read({ limit: 10 }).map(({ seq }) => seq)).toEqual([1, 2, 3])
+    audit.close()
+  })
+
   test('that goes on at the end is counted', () => {
     const audit = open()
     for (let n = 0; n < 3; n++) audit.record(refusal('mallory'))
@@ -156,7 +190,7 @@ test('a torn or foreign line is passed over', () => {
 test('words from elsewhere are cut, and cannot move a terminal', () => {
   const audit = open()
   audit.record({ action: 'a connection', by: 'x\u009b31m\u202e', outcome: 'refused', reason: 'y'.repeat(5_000) })
-  const text = readFileSync(path, 'utf8')
+  const text = readFileSync(refusedPath(), 'utf8')
   expect(text).not.toMatch(/[\u007f-\u009f\u202e]/)
   expect(text.length).toBeLessThan(2 * limits.auditTextLengthMax)
   audit.close()
