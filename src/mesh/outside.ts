@@ -4,6 +4,7 @@ import { GodelError, reasonOf } from '../base/errors.ts'
 import type { Refusals } from '../base/refusals.ts'
 import type { Seed } from '../identity/realm-document.ts'
 import { bind, type BoundMethod } from '../net/method.ts'
+import type { Direction } from '../net/net.ts'
 import type { Certificates } from './certificates.ts'
 import { openForeign, type Foreign } from './foreign.ts'
 import { createGuestSeeds, type GuestSeeds } from './guest-seeds.ts'
@@ -30,7 +31,7 @@ export interface Outside {
   /** Looks at what this node shares, and tells it as the rate allows. */
   advertise(): void
   /** A member was let in: what it knows of the shared nodes is worth having. */
-  memberAdmitted(peer: string): void
+  memberAdmitted(peer: string, direction: Direction): void
   /** Nodes by which this realm is found from another. */
   cardSeeds(): Seed[]
   start(connect: (peer: string) => Promise<void>): void
@@ -77,7 +78,7 @@ export const openOutside = async (deps: OutsideDeps): Promise<Outside> => {
     methods: [...share.methods, ...methodsOf(deps, parts)],
     addressesOf: seeds.addressesOf,
     advertise: self.advertise,
-    memberAdmitted: (peer) => ties.pullSoon(peer, member.realm().id),
+    memberAdmitted: (peer, direction) => ties.pullSoon(peer, member.realm().id, direction),
     cardSeeds() {
       const others = shelves.own.alive().flatMap(({ peer, ad }) => (ad.addresses.length > 0 ? [{ peer, ad }] : []))
       const own = [...new Set([...announce, ...net.addresses().filter(isPublicAddress)])]
@@ -166,9 +167,11 @@ const tie = (deps: OutsideDeps, parts: Parts) => {
   const { foreign, pins, guests, shelves, view, share, seeds } = parts
   const failed = (what: string) => (error: unknown) => log.debug(what, { error: reasonOf(error) })
 
-  const pullSoon = (peer: string, realm: string, delayMs = 0): void => {
+  /** The other side of a dial that came in admits this node a moment later, and refuses what it is asked before. */
+  const settleMs = (direction: Direction) => (direction === 'outbound' ? 0 : limits.shareRealmSettleMs)
+  const pullSoon = (peer: string, realm: string, direction: Direction): void => {
     const pull = () => void share.pull(peer, realm).catch(failed('what is shared could not be pulled'))
-    clock.after(delayMs, pull)
+    clock.after(settleMs(direction), pull)
   }
   const show = async (peer: string): Promise<void> => {
     const record = await net.rpc.call(peer, nodeShown, {}, { timeoutMs: limits.probeTimeoutMs })
@@ -186,14 +189,12 @@ const tie = (deps: OutsideDeps, parts: Parts) => {
   }
 
   guests.onAdmitted((peer, guest, direction) => {
-    // The other side of a dial that came in admits this node a moment later.
-    const settleMs = direction === 'outbound' ? 0 : limits.shareRealmSettleMs
     if (guest.by === 'realm') {
       seeds.admitted(peer, guest.realm)
-      pullSoon(peer, guest.realm, settleMs)
+      pullSoon(peer, guest.realm, direction)
       // What came between showing and being let in.
       clock.after(limits.shareRealmSettleMs, () => tellGuest(peer))
-    } else clock.after(settleMs, () => void show(peer).catch(failed('a pinned node does not show itself')))
+    } else clock.after(settleMs(direction), () => void show(peer).catch(failed('a pinned node does not show itself')))
     view.touch(peer)
   })
   pins.onChange((peer) => {

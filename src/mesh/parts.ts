@@ -204,7 +204,11 @@ const startLoops = (deps: PartsDeps, core: Core): Loops => {
     const envelope = await net.seal(ACCUSATION_DOMAIN, encodeAccusation(payload))
     if ((await accept.accusation(envelope, 0)) === 'news' && aloud) await gossip.publish('accusation', envelope)
   }
-  const probe = createProbe({ net, view, accept, connect, onShown: double.shown, clock, log })
+  const connectSettled = async (peer: string, signal?: AbortSignal) => {
+    await connect(peer, signal)
+    await trust.settled(peer)
+  }
+  const probe = createProbe({ net, view, accept, connect: connectSettled, onShown: double.shown, clock, log })
   const probing = { net, view, accept, probe, partners, accuse, onAnswered: tellAccused, settings: failover.settings }
   const watch = startWatch({ ...probing, random, clock, log, meter, limits })
   const forOthers = probeForOthers({ probe, view, self: net.peer, onAnswered: tellAccused, clock, limits })
@@ -222,7 +226,7 @@ const startLoops = (deps: PartsDeps, core: Core): Loops => {
     trust.onAdmitted((peer, direction) => {
       seeds.admitted(peer)
       sync.admitted(peer, direction)
-      outside.memberAdmitted(peer)
+      outside.memberAdmitted(peer, direction)
       if (direction === 'outbound') tellAccused(peer)
       else clock.after(limits.syncSettleMs, () => tellAccused(peer))
     }),

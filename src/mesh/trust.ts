@@ -19,6 +19,8 @@ import { realmDocument, realmPresent, realmRevocations, type Presented, type Rea
 export interface Trust {
   /** Dials and admits, unless that has been done. PEER_UNREACHABLE, NOT_A_MEMBER, CERTIFICATE_INVALID, CANCELLED. */
   connect(peer: string, signal?: AbortSignal): Promise<void>
+  /** Waits until a peer whose dial came in has admitted this node too: it refuses what it is asked before. */
+  settled(peer: string): Promise<void>
   /** Takes up a newer realm document that a peer knows of, if it does. */
   learnFrom(peer: string, head: RealmHead): Promise<void>
   /** Answers `realm.present`. */
@@ -52,6 +54,7 @@ interface TrustDeps {
     | 'admissionTimeoutMs'
     | 'presentTimeoutMs'
     | 'syncTimeoutMs'
+    | 'syncSettleMs'
     | 'refusedCloseMs'
     | 'revocationsPerIssuerMax'
     | 'refusalNotesMax'
@@ -69,9 +72,14 @@ interface TrustDeps {
 
 const noMember = ['CERTIFICATE_INVALID', 'NOT_A_MEMBER', 'REALM_MISMATCH'] as const
 
-interface Admitted {
+interface Shown {
   certificate: string
   membership: Membership
+}
+
+interface Admitted extends Shown {
+  /** Until when, on the monotonic clock, the other side may not have admitted this node. */
+  settledAtMs: number
 }
 
 export const startTrust = (deps: TrustDeps): Trust => {
@@ -161,7 +169,7 @@ export const startTrust = (deps: TrustDeps): Trust => {
   const judge = async (
     peer: string,
     shown: { certificate: string | null } & Omit<Presented, 'certificate'>,
-  ): Promise<Admitted | Guest> => {
+  ): Promise<Shown | Guest> => {
     if (shown.head.realm !== member.realm().id) return deps.guests.judge(peer, shown)
     const { certificate } = shown
     if (certificate === null) throw new GodelError({ code: 'NOT_A_MEMBER', peer, reason: 'it has no certificate' })
@@ -179,7 +187,7 @@ export const startTrust = (deps: TrustDeps): Trust => {
     }
   }
 
-  const admit = (peer: string, granted: Admitted | Guest, ad: Presented['ad'], direction: Direction): void => {
+  const admit = (peer: string, granted: Shown | Guest, ad: Presented['ad'], direction: Direction): void => {
     if (!net.isConnected(peer)) return
     if ('by' in granted) {
       admitted.delete(peer)
@@ -189,7 +197,8 @@ export const startTrust = (deps: TrustDeps): Trust => {
     certificates.mustHold(granted.certificate, peer)
     const isNew = !net.isAdmitted(peer)
     stopWaiting(peer)
-    admitted.set(peer, granted)
+    const settledAtMs = clock.monotonicMs() + (direction === 'inbound' ? limits.syncSettleMs : 0)
+    admitted.set(peer, { ...granted, settledAtMs: admitted.get(peer)?.settledAtMs ?? settledAtMs })
     refusedBy.delete(peer)
     net.admit(peer, { kind: 'member', role: granted.membership.role })
     if (ad) deps.onAd(peer, ad)
@@ -260,6 +269,10 @@ export const startTrust = (deps: TrustDeps): Trust => {
       }
       await (signal ? orAborted(running, signal) : running)
     },
+    async settled(peer) {
+      const delayMs = (admitted.get(peer)?.settledAtMs ?? 0) - clock.monotonicMs()
+      if (delayMs > 0) await new Promise<void>((resolve) => clock.after(delayMs, resolve))
+    },
     learnFrom,
     refusedBy: () => refusedBy,
     async presented(peer, shown) {
@@ -280,7 +293,7 @@ export const startTrust = (deps: TrustDeps): Trust => {
     note(certificate, membership) {
       const known = admitted.get(membership.peer)
       if (known && membership.expiresAtMs > known.membership.expiresAtMs)
-        admitted.set(membership.peer, { certificate, membership })
+        admitted.set(membership.peer, { ...known, certificate, membership })
     },
     extend(peer) {
       stopWaiting(peer)

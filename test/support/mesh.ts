@@ -1,5 +1,6 @@
 /** Nodes of a mesh inside the test's process: a real `net` on loopback, a store in memory, and the `mesh` room on top. */
 import type { Capacity, NodeTraits } from '../../src/base/advertisement.ts'
+import { silentAudit, type Audit } from '../../src/base/audit.ts'
 import type { Clock } from '../../src/base/clock.ts'
 import { GodelError } from '../../src/base/errors.ts'
 import { limits as defaults, type Limits } from '../../src/base/limits.ts'
@@ -50,6 +51,7 @@ export interface MeshNodeOptions {
   limits?: Partial<Limits>
   traits?: Partial<NodeTraits>
   log?: Log
+  audit?: Audit
   clock?: Clock
 }
 
@@ -69,12 +71,12 @@ export const traitsOf = (name: string, traits: Partial<NodeTraits> = {}): NodeTr
 
 /** Starts one; what `startMesh` throws is thrown after the net was closed again. */
 export const startMeshNode = async (options: MeshNodeOptions): Promise<MeshNode> => {
-  const { name, log = silentLog, clock = createRealClock() } = options
+  const { name, log = silentLog, audit = silentAudit, clock = createRealClock() } = options
   const key = options.key ?? createNodeKey()
   const rootKey = options.rootKey ?? createNodeKey()
   const store = options.store ?? openMemoryStore()
   const limits: Limits = { ...defaults, ...options.limits }
-  const common = { key, limits, clock, log: log.child({ node: name }), meter: silentMeter }
+  const common = { key, limits, clock, log: log.child({ node: name }), meter: silentMeter, audit }
   const line = cuttable(await startNet(common, { listen: ['/ip4/127.0.0.1/tcp/0'] }))
   const dozing = dozable(line.net)
   const { net } = dozing

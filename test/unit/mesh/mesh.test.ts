@@ -1,6 +1,7 @@
 /** The whole room over real sockets on loopback. */
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Log } from '../../../src/base/log.ts'
+import type { AuditEntry } from '../../../src/base/audit.ts'
 import { limits } from '../../../src/base/limits.ts'
 import { createNodeKey } from '../../../src/identity/node-key.ts'
 import { downWaitMs } from '../../../src/mesh/records.ts'
@@ -59,6 +60,23 @@ describe('joining', () => {
       'member',
     ])
     await until('everybody connected', () => [a, b, c].every((node) => node.net.connected().length === 2))
+  })
+
+  test('nobody is refused where three join, and where one of them comes again', async () => {
+    const refused: string[] = []
+    const audit = { record: ({ action, reason }: AuditEntry) => void refused.push(`${action}: ${reason}`) }
+    const a = await found('a', { audit })
+    const token = await invite(a)
+    const b = await start({ name: 'b', join: token, audit })
+    const c = await start({ name: 'c', join: token, audit })
+    await until('three equal views', () => allSee([a, b, c], 'a:alive b:alive c:alive'))
+    await until('c remembers both', () => c.store.scan('peers').length === 2)
+    await c.kill()
+    const again = await start({ name: 'c', key: c.key, store: c.store, realm: 'lab', audit })
+    await until('all are connected', () => [a, b, again].every((node) => node.net.connected().length === 2))
+    const settled = Date.now() + 2 * Math.max(limits.syncSettleMs, limits.shareRealmSettleMs)
+    await until('what a connection begins with is over', () => Date.now() > settled)
+    expect(refused).toEqual([])
   })
 
   test('a token that is used up, has run out, or is of another realm lets nobody in', async () => {
