@@ -33,6 +33,13 @@ export interface Proof {
 export const broken = ({ figures }: Outcome): Figure[] =>
   figures.filter(({ values, bound }) => values.length === 0 || (bound !== undefined && Math.max(...values) > bound))
 
+/** What the outcome shows of the claim: all of it, a part, where something could not be run, or nothing. */
+export const verdictOf = (outcome: Outcome): 'held' | 'held in part' | 'did not hold' | 'not run' => {
+  if (outcome.figures.length === 0) return 'not run'
+  if (broken(outcome).length > 0) return 'did not hold'
+  return outcome.notRun.length > 0 ? 'held in part' : 'held'
+}
+
 export const elapsed = async (work: () => Promise<unknown>): Promise<number> => {
   const fromMs = performance.now()
   await work()

@@ -1,6 +1,6 @@
 /** How a proof's result is shown, and kept in docs/proofs.md: the last one of each, with its date, between markers. */
 import { median, spread } from '../bench/row.ts'
-import { broken, type Figure, type Outcome, type Proof } from './proof.ts'
+import { broken, verdictOf, type Figure, type Outcome, type Proof } from './proof.ts'
 
 export interface Circumstances {
   readonly date: string
@@ -29,13 +29,9 @@ const row = ({ what, unit, values, bound }: Figure): string => {
 
 export const sectionOf = (name: string, { claim }: Proof, outcome: Outcome, about: Circumstances): string => {
   const { ran, notRun, figures } = outcome
-  const wrong = broken(outcome)
-  const verdict =
-    figures.length === 0
-      ? 'Not run.'
-      : wrong.length === 0
-        ? 'Held.'
-        : `Did not hold: ${wrong.map(({ what }) => what).join('; ')}.`
+  const wrong = broken(outcome).map(({ what }) => what)
+  const words = verdictOf(outcome)
+  const verdict = `${words[0]!.toUpperCase()}${words.slice(1)}${words === 'did not hold' ? `: ${wrong.join('; ')}` : ''}.`
   return [
     `### ${name}`,
     '',

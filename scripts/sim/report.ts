@@ -49,13 +49,15 @@ export const assumed = ({ profile = 'lan', faults = {} }: ScenarioOptions): stri
 const figure = (value: number): string =>
   Math.abs(value) >= 1_000 ? Math.round(value).toLocaleString('en') : String(Number(value.toPrecision(3)))
 
+const measuredMs = (value: number | null): string => (value === null ? 'none' : `${figure(value)} ms`)
+
 export const resultTable = (result: ScenarioResult & Environment & { assumed: string[] }): string => {
   const { scenario, nodes, seed, profile, measured, details } = result
   const table = new Table({ style: { head: [], border: [] } })
-  const rows: [string, number | string][] = [
-    ['p50', `${figure(result.p50Ms)} ms`],
-    ['p99', `${figure(result.p99Ms)} ms`],
-    ['max', `${figure(result.maxMs)} ms`],
+  const rows: [string, number | string | null][] = [
+    ['p50', measuredMs(result.p50Ms)],
+    ['p99', measuredMs(result.p99Ms)],
+    ['max', measuredMs(result.maxMs)],
     ['samples', result.samples],
     ['missing', result.missing],
     ['bytes sent per node and second', result.bytesPerNodePerSecond],
@@ -63,13 +65,13 @@ export const resultTable = (result: ScenarioResult & Environment & { assumed: st
     ['CPU per node and second, simulation included', `${figure(result.cpuMsPerNodeSecond)} ms`],
     ['false downs', result.falseDowns],
     ['node-days', result.nodeDays],
-    ['views equal at the end', String(result.viewsEqual)],
+    ['views equal at the end (who is alive, under which incarnation)', String(result.viewsEqual)],
     ['simulated seconds', result.simulatedSeconds],
     ['events', result.events],
     ['trace', result.traceHash],
     ...Object.entries(details),
   ]
-  for (const [name, value] of rows) table.push([name, typeof value === 'number' ? figure(value) : value])
+  for (const [name, value] of rows) table.push([name, typeof value === 'number' ? figure(value) : (value ?? 'none')])
   return [
     `${scenario}, ${nodes} nodes, seed ${seed}, profile ${profile}: ${measured}`,
     `${result.date}, ${result.machine}`,

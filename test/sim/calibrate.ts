@@ -287,14 +287,14 @@ const measure = async (bed: Bed, count: number, say: (what: string) => void): Pr
     bytesPerChangePerNode: (changing.bytes - (idle.bytes / idle.ms) * changing.ms) / changes / count,
     changeHopsMean: mean(changeHops),
     changeHopsMax: Math.max(...changeHops),
-    changeP50Ms: spreadOf(changeMs).p50Ms,
-    changeP99Ms: spreadOf(changeMs).p99Ms,
+    changeP50Ms: spreadOf(changeMs).p50Ms ?? NaN,
+    changeP99Ms: spreadOf(changeMs).p99Ms ?? NaN,
     leavingBytesPerNodePerSecond: perNodeSecond(leaving),
     leaveHopsMean: mean(leaveHops),
-    leaveP99Ms: spreadOf(leaveMs).p99Ms,
+    leaveP99Ms: spreadOf(leaveMs).p99Ms ?? NaN,
     joiningBytesPerNodePerSecond: perNodeSecond(joining),
     joinHopsMean: mean(joinHops),
-    joinFullViewP50Ms: spreadOf(joinMs).p50Ms,
+    joinFullViewP50Ms: spreadOf(joinMs).p50Ms ?? NaN,
     utilisation: (used.user + used.system) / 1_000 / (bed.nowMs() - measureFromMs),
   }
 }

@@ -3,18 +3,20 @@ import { isUp } from '../../src/mesh/records.ts'
 import type { SimNode, World } from './world.ts'
 
 export interface Spread {
-  readonly p50Ms: number
-  readonly p99Ms: number
-  readonly maxMs: number
+  readonly p50Ms: number | null
+  readonly p99Ms: number | null
+  readonly maxMs: number | null
 }
 
 const round = (value: number): number => Math.round(value * 10) / 10
 
-/** By the nearest rank; zeros where nothing was measured. */
+/** By the nearest rank; nulls where nothing was measured. */
 export const spreadOf = (values: readonly number[]): Spread => {
   const sorted = Float64Array.from(values).sort()
-  const at = (part: number) =>
-    round(sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(part * sorted.length) - 1))] ?? 0)
+  const at = (part: number) => {
+    const value = sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(part * sorted.length) - 1))]
+    return value === undefined ? null : round(value)
+  }
   return { p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) }
 }
 
@@ -46,6 +48,8 @@ export interface FalseDowns {
   among(counts: (node: SimNode) => boolean): number
   /** How many nodes thought so, over all episodes. */
   readonly sightings: () => number
+  /** Forgets what was counted so far. */
+  startAnew(): void
   /** Nobody is wrong about a peer that cannot be reached. */
   suspended: boolean
 }
@@ -69,6 +73,7 @@ export const watchFalseDowns = (world: World): FalseDowns => {
     episodes: () => seen.size,
     among: (counts) => [...seen.values()].filter(({ node }) => counts(node)).length,
     sightings: () => [...seen.values()].reduce((sum, { sightings }) => sum + sightings, 0),
+    startAnew: () => seen.clear(),
     get suspended() {
       return suspended
     },
@@ -78,7 +83,10 @@ export const watchFalseDowns = (world: World): FalseDowns => {
   }
 }
 
-/** Whether all that are up see all that are up as alive, under their present incarnations, and nobody else. */
+/**
+ * Whether all that are up see all that are up as alive, under their present incarnations, and nobody else. How new
+ * what they see of each is, as its sequence tells, is not compared: refreshes are always on their way.
+ */
 export const viewsAreEqual = (world: World): boolean => {
   const up = world.up()
   const incarnations = new Map(up.map((node) => [node.peer, node.live!.view.record(node.peer)!.ad.incarnation]))

@@ -1,7 +1,8 @@
 /** Every scenario of the simulator at a size that is quick, with what must come out of it. */
 import { describe, expect, test } from 'vitest'
 import { limits } from '../../src/base/limits.ts'
-import { runScenario, type ScenarioResult } from './scenarios.ts'
+import { spreadOf } from './measure.ts'
+import { runScenario, runScenarios, type ScenarioResult } from './scenarios.ts'
 
 const sane = (result: ScenarioResult): void => {
   expect(result.missing, JSON.stringify(result)).toBe(0)
@@ -71,4 +72,27 @@ describe('in a realm of simulated nodes', () => {
     expect(result.details['falseDownsOfOthers']).toBe(0)
     expect(result.p99Ms).toBeLessThan(1_000)
   })
+
+  test('what members say reaches everybody within seconds while one of them floods the realm', async () => {
+    const result = await runScenario({ scenario: 'flood', nodes: 20, seed: 'test', seconds: 5 })
+    sane(result)
+    expect(result.details['saidPerSecond']).toBeGreaterThan(900)
+    expect(result.samples).toBeGreaterThanOrEqual(18)
+    expect(result.p99Ms).toBeLessThan(5_000)
+  })
+
+  test('each of several scenarios is counted by itself, and by the nodes that are up', async () => {
+    const options = { scenario: 'crash', nodes: 20, seed: 'test', times: 2 } as const
+    const [crash, ad] = await runScenarios(options, ['crash', 'ad'])
+    const days = (result: ScenarioResult, seconds: number) => (result.nodeDays * 86_400) / seconds
+    const [total, first] = [ad!.simulatedSeconds, crash!.simulatedSeconds]
+    expect(days(crash!, first - 2)).toBeGreaterThan(17.5)
+    expect(days(crash!, first - 2)).toBeLessThan(20.5)
+    expect(ad!.nodeDays).toBeLessThan((18.5 * (total - first + 1)) / 86_400)
+    expect(ad!.nodeDays).toBeGreaterThan(0)
+  })
+})
+
+test('of what nobody saw there are no times', () => {
+  expect(spreadOf([])).toEqual({ p50Ms: null, p99Ms: null, maxMs: null })
 })

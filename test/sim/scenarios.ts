@@ -14,22 +14,26 @@ export interface ScenarioResult {
   /** What the percentiles are about. */
   measured: string
   samples: number
-  p50Ms: number
-  p99Ms: number
-  maxMs: number
+  /** Null where nothing was measured. */
+  p50Ms: number | null
+  p99Ms: number | null
+  maxMs: number | null
   /** Observers that should have seen it and had not by the end. */
   missing: number
   bytesPerNodePerSecond: number
   messagesPerNodePerSecond: number
   /** Of this process, the simulation itself included. */
   cpuMsPerNodeSecond: number
+  /** In this scenario alone, as are the days for which nodes were up. */
   falseDowns: number
   nodeDays: number
+  /** Who is alive and under which incarnation; see viewsAreEqual. */
   viewsEqual: boolean
+  /** From the beginning of the realm, as events and trace are. */
   simulatedSeconds: number
   events: number
   traceHash: string
-  details: Record<string, number>
+  details: Record<string, number | null>
 }
 
 /** Newcomers that are not part of the realm at first. */
@@ -77,7 +81,8 @@ export const runScenarios = async (
 const play = async (stage: Stage): Promise<ScenarioResult> => {
   const { world, options, falseDowns } = stage
   const { scenario, nodes, seed, profile = 'lan' } = options
-  const before = { ...world.sent(), atMs: world.engine.nowMs(), cpu: process.cpuUsage() }
+  falseDowns.startAnew()
+  const before = { ...world.sent(), upMs: world.upMs(), atMs: world.engine.nowMs(), cpu: process.cpuUsage() }
   const { measured, times, missing = 0, details = {} } = await scenarios[scenario](stage)
   const seconds = (world.engine.nowMs() - before.atMs) / 1_000
   const cpu = process.cpuUsage(before.cpu)
@@ -96,7 +101,7 @@ const play = async (stage: Stage): Promise<ScenarioResult> => {
     messagesPerNodePerSecond: perNodeSecond(sent.frames - before.frames),
     cpuMsPerNodeSecond: perNodeSecond((cpu.user + cpu.system) / 1_000),
     falseDowns: falseDowns.episodes(),
-    nodeDays: Number(((nodes * world.engine.nowMs()) / 86_400_000).toPrecision(4)),
+    nodeDays: Number(((world.upMs() - before.upMs) / 86_400_000).toPrecision(4)),
     viewsEqual: viewsAreEqual(world),
     simulatedSeconds: Math.round(world.engine.nowMs() / 1_000),
     events: world.engine.events(),

@@ -25,7 +25,7 @@ export interface Outcome {
   measured: string
   times: readonly number[]
   missing?: number
-  details?: Record<string, number>
+  details?: Record<string, number | null>
 }
 
 export interface Stage {

@@ -89,6 +89,8 @@ export interface World {
   /** Lets `ms` pass. */
   run(ms: number, done?: () => boolean): Promise<void>
   sent(): { bytes: number; frames: number }
+  /** For how long nodes have been up, all lives of all nodes together. */
+  upMs(): number
 }
 
 type Listener = (observer: SimNode, entry: PeerView, previous?: PeerView) => void
@@ -121,7 +123,8 @@ export const createWorld = async (options: WorldOptions): Promise<World> => {
   const ids = createMessageIds()
   const realm = await createSimRealm(seed, options.nodes)
   const listeners: Listener[] = []
-  const ended = { bytes: 0, frames: 0 }
+  const ended = { bytes: 0, frames: 0, upMs: 0 }
+  const lifeMs = (node: SimNode): number => engine.nowMs() - node.live!.startedAtMs
   const nodes = realm.keys.map(({ peer }, index): SimNode => {
     const capacity = { status: 'available' as const, currentLoad: 0, running: 0, maxConcurrent: 8 }
     return { index, peer, name: `node-${index}`, capacity, store: openSimStore(), state: 'off', live: undefined }
@@ -259,6 +262,7 @@ export const createWorld = async (options: WorldOptions): Promise<World> => {
     const { net } = node.live!
     ended.bytes += net.station.sent.bytes
     ended.frames += net.station.sent.frames
+    ended.upMs += lifeMs(node)
     net.gossip.close()
     net.station.processor.kill()
   }
@@ -302,6 +306,7 @@ export const createWorld = async (options: WorldOptions): Promise<World> => {
     },
     onChange: (fn) => void listeners.push(fn),
     run: (ms, done) => engine.runUntil(engine.nowMs() + ms, done),
+    upMs: () => up().reduce((sum, node) => sum + lifeMs(node), ended.upMs),
     sent() {
       const all = up().map((node) => node.live!.net.station.sent)
       return {
