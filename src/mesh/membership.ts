@@ -194,7 +194,7 @@ const createMember = (
   }
 
   const learn = async (chain: readonly string[]): Promise<void> => {
-    const other = await verifyChain(chain, realm.id)
+    const other = await verifyChain(chain, realm.id, realm)
     const { stands, alarm } = newerRealm(realm, other)
     if (alarm)
       log.error('the realm has two documents of one version: a root key was used twice, or by somebody else', {
