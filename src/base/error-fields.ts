@@ -48,6 +48,7 @@ const kinds: FieldKinds = {
   JOIN_REQUIRED: { seed: string },
   REALM_MISMATCH: { expected: string, actual: string },
   REALM_DOCUMENT_INVALID: { reason: string },
+  REALM_FULL: { what: string, limit: number },
   SEED_UNREACHABLE: { seeds: 'strings', reason: string },
   KEY_FILE_INSECURE: { path: string, mode: string },
   STORE_CORRUPT: { path: string, reason: string },

@@ -38,6 +38,7 @@ export interface ErrorFields {
   JOIN_REQUIRED: { seed: string }
   REALM_MISMATCH: { expected: string; actual: string }
   REALM_DOCUMENT_INVALID: { reason: string }
+  REALM_FULL: { what: string; limit: number }
   SEED_UNREACHABLE: { seeds: string[]; reason: string }
   KEY_FILE_INSECURE: { path: string; mode: string }
   KEY_FILE_INVALID: { path: string; reason: string }
@@ -248,6 +249,11 @@ export const errorTable: { [C in ErrorCode]: ErrorEntry<ErrorFields[C]> } = {
     http: 400,
     what: (f) => `the realm document does not hold: ${f.reason}`,
     next: 'Join again with a token from a node that you trust.',
+  },
+  REALM_FULL: {
+    http: 409,
+    what: (f) => `the realm cannot take this change: it would have more than ${f.limit} ${f.what}`,
+    next: 'Take out of it what is no longer needed (issuers, revocations, other realms); for further root keys found a new realm.',
   },
   SEED_UNREACHABLE: {
     http: 503,

@@ -101,7 +101,10 @@ export const limits = {
   certificateTtlMsMax: 30 * 24 * 60 * 60_000,
   certificateBytesMax: 1_024,
   realmDocumentBytesMax: 64 * 1024,
-  realmDocumentChainMax: 256,
+  realmVersionMax: 2 ** 40,
+  realmRootChangesMax: 64, // of one realm; each is kept, since it proves what comes after
+  realmDocumentChainMax: 384, // documents that are shown to prove the newest; an older program shows every version
+  realmDocumentFullShare: 0.75, // from which an operator is warned
   realmChainBytesMax: 512 * 1024,
   keyFileBytesMax: 4 * 1024,
   tokenTtlMs: 60 * 60_000,

@@ -38,7 +38,7 @@ const ClaimsSchema = Type.Object({
   seeds: Type.Array(SeedSchema, { minItems: 1, maxItems: limits.tokenSeedsMax }),
   uses: Type.Integer({ minimum: 1, maximum: limits.tokenUsesMax }),
   expMs: Count(),
-  minVersion: Type.Integer({ minimum: 1, maximum: limits.realmDocumentChainMax }),
+  minVersion: Type.Integer({ minimum: 1, maximum: limits.realmVersionMax }),
 })
 const parseClaims = parser('a join token', ClaimsSchema)
 

@@ -6,6 +6,7 @@
  * secret-file.ts     files that only their owner may read: written whole or not at all, refused when others can read them
  * jws.ts             compact JWS with one algorithm, one type and one key; the only place that calls `jose`
  * realm-document.ts  the signed, chained document that says what a realm is; its genesis hash is the realm's id
+ * realm-chain.ts     which versions of it are kept and shown as the proof of the newest, and whether two proofs agree
  * realm-card.ts      what the operator of one realm hands to that of another
  * certificate.ts     membership of a peer in a realm, granted by an issuer that the document names
  * join-token.ts      the line that lets a newcomer in: made by an issuer, redeemed by that issuer alone

@@ -1,8 +1,8 @@
 /**
  * The realm document: one versioned record that says what a realm is. Version 1 is the genesis, and its hash is the id of
  * the realm; each further version names the hash of the one before and is signed by a root of the one before, so that roots
- * can be exchanged and nobody else can. Sections 3 of the design: the higher version stands; two documents of one version
- * are an alarm, and the lower hash stands until a person looks.
+ * can be exchanged and nobody else can. Of the versions those are kept that prove the newest (realm-chain.ts). Section 3 of the
+ * design: the higher version stands; two documents of one version are an alarm, and the lower hash stands until a person looks.
  */
 import { Type, type Static } from 'typebox'
 import { NameSchema, PeerIdSchema } from '../base/advertisement.ts'
@@ -13,6 +13,7 @@ import { Count, parser } from '../base/schema.ts'
 import { RoleSchema, ScopesSchema, type Role } from '../base/standing.ts'
 import { openJws, signJws } from './jws.ts'
 import type { NodeKey } from './node-key.ts'
+import { compactLinks, contradict, goesAround, type Link } from './realm-chain.ts'
 import { standingRevocations, type Revocation, type StandingRevocation } from './revocation.ts'
 
 const Hash = Type.String({ pattern: '^[0-9a-f]{64}$' })
@@ -30,7 +31,7 @@ const NamedRealmSchema = Type.Object({
   /** Its roots when it was named. */
   roots: Type.Array(RootKey, { maxItems: 16 }),
   /** A document of it below this version is an old one, and is not to be believed. */
-  minVersion: Type.Integer({ minimum: 1, maximum: limits.realmDocumentChainMax }),
+  minVersion: Type.Integer({ minimum: 1, maximum: limits.realmVersionMax }),
   /** Where its nodes are found. */
   seeds: Type.Array(SeedSchema, { maxItems: limits.cardSeedsMax }),
   /** Agents of this realm may go there. */
@@ -43,9 +44,11 @@ const RevocationSchema = Type.Object({ peer: PeerIdSchema, sinceMs: Count(), iss
 
 const RealmDocumentSchema = Type.Object({
   v: Type.Literal(1),
-  version: Type.Integer({ minimum: 1, maximum: limits.realmDocumentChainMax }),
+  version: Type.Integer({ minimum: 1, maximum: limits.realmVersionMax }),
   /** SHA-256 in hex of the JWS before; null in the genesis alone. */
   previous: Type.Union([Hash, Type.Null()]),
+  /** SHA-256 in hex of the newest JWS before that changed the roots (the genesis, where none did); none in the genesis. */
+  anchor: Type.Optional(Hash),
   name: NameSchema,
   namespace: NameSchema,
   federation: Type.Union([NameSchema, Type.Null()]),
@@ -85,7 +88,7 @@ export type RealmDocument = Static<typeof RealmDocumentSchema>
 const parseRealmDocument = parser('a realm document', RealmDocumentSchema)
 
 /** What a new version may change: all but what ties it into the chain. */
-export type RealmChange = Partial<Omit<RealmDocument, 'v' | 'version' | 'previous' | 'issuedAtMs'>>
+export type RealmChange = Partial<Omit<RealmDocument, 'v' | 'version' | 'previous' | 'anchor' | 'issuedAtMs'>>
 
 /** A realm as its newest document describes it, with the chain that proves it. */
 export interface Realm {
@@ -93,8 +96,10 @@ export interface Realm {
   readonly id: string
   readonly name: string
   readonly document: RealmDocument
-  /** Compact JWS, genesis first. */
+  /** Compact JWS, genesis first; versions that prove nothing are left out (realm-chain.ts). */
   readonly chain: readonly string[]
+  /** The same, as far as its proof goes. */
+  readonly links: readonly Link[]
   /** SHA-256 in hex of the newest JWS. */
   readonly headHash: string
   /** Who is out, by the document and by the entries of issuers that came with it (revocation.ts). */
@@ -155,12 +160,12 @@ export const foundRealm = async (founding: Founding): Promise<Realm> => {
     settings: founding.settings ?? {},
     issuedAtMs: founding.wallMs,
   }
-  return extendChain([], founding.rootKey, document)
+  return extendChain(undefined, founding.rootKey, document)
 }
 
 /**
  * The next version of a realm, signed by a root of the present one. FORBIDDEN when `rootKey` is none,
- * INVALID_ARGUMENT when the change is not acceptable, REALM_DOCUMENT_INVALID when the chain would outgrow its bounds.
+ * INVALID_ARGUMENT when the change is not acceptable, REALM_FULL when the document or what proves it would outgrow its bounds.
  */
 export const amendRealm = async (
   realm: Realm,
@@ -174,58 +179,107 @@ export const amendRealm = async (
       action: 'changing the realm',
       reason: 'this node holds no root key of it',
     })
-  if (realm.chain.length >= limits.realmDocumentChainMax) throw tooManyVersions()
   const { document, headHash } = realm
-  return extendChain(realm.chain, rootKey, {
+  if (document.version >= limits.realmVersionMax) throw full('versions', limits.realmVersionMax)
+  return extendChain(realm, rootKey, {
     ...document,
     ...change,
     v: 1,
     version: document.version + 1,
     previous: headHash,
+    anchor: anchorOf(realm.links)!.hash,
     issuedAtMs: wallMs,
   })
 }
 
 /**
- * The realm that a chain of documents proves, genesis first. REALM_DOCUMENT_INVALID when it proves none,
- * REALM_MISMATCH when it is not `expectedId`.
+ * The realm that a chain of documents proves, genesis first. What the chain has in common with that of `known` is not verified
+ * again. REALM_DOCUMENT_INVALID when it proves none, REALM_MISMATCH when it is not `expectedId`.
  */
-export const verifyChain = async (chain: readonly string[], expectedId?: string): Promise<Realm> => {
+export const verifyChain = async (chain: readonly string[], expectedId?: string, known?: Realm): Promise<Realm> => {
   if (chain.length === 0) throw invalid('it has no versions')
-  if (chain.length > limits.realmDocumentChainMax) throw tooManyVersions()
-  if (chain.reduce((bytes, jws) => bytes + jws.length, 0) > limits.realmChainBytesMax)
+  if (chain.length > limits.realmDocumentChainMax)
+    throw invalid(`it shows more than ${limits.realmDocumentChainMax} versions`)
+  if (bytesOf(chain) > limits.realmChainBytesMax)
     throw invalid(`its versions are more than ${limits.realmChainBytesMax} bytes together`)
-  const hashes = chain.map((jws) => sha256Hex(jws))
-  const id = hashes[0]!
+  const id = sha256Hex(chain[0]!)
   if (expectedId !== undefined && id !== expectedId)
     throw new GodelError({ code: 'REALM_MISMATCH', expected: expectedId, actual: id })
+  const parted = chain.slice(0, -1).findIndex((jws, index) => known?.chain[index] !== jws)
+  const links = (known?.links ?? []).slice(0, parted < 0 ? chain.length - 1 : parted)
   let document: RealmDocument | undefined
-  for (const [index, jws] of chain.entries()) document = await verifyLink(jws, document, hashes[index - 1] ?? null)
-  const headHash = hashes.at(-1)!
-  const revoked = standingRevocations(document!, [])
-  return { id, name: document!.name, document: document!, chain: [...chain], headHash, revoked, trustHash: headHash }
+  for (const jws of chain.slice(links.length)) {
+    const verified = await verifyLink(jws, links)
+    links.push(verified.link)
+    document = verified.document
+  }
+  return realmOf(links, document!)
 }
 
 /**
  * Which of two documents of one realm stands: the higher version, and of one version the lower hash, so that all nodes
- * agree whatever they saw first. `alarm` says that the realm has two documents of one version: a root signed twice, or
- * is in strange hands. REALM_MISMATCH when they are of different realms.
+ * agree whatever they saw first. But one that passes over a change of roots that the other shows, by a root that this change
+ * took away, never stands against it where it is known; of two such changes by one root each node keeps the one that it knew.
+ * `alarm` says that the two are not of one history: a root signed twice, or is in strange hands. REALM_MISMATCH when they
+ * are of different realms.
  */
-export const newerRealm = (a: Realm, b: Realm): { stands: Realm; alarm: boolean } => {
-  if (a.id !== b.id) throw new GodelError({ code: 'REALM_MISMATCH', expected: a.id, actual: b.id })
-  const shared = Math.min(a.chain.length, b.chain.length)
-  const alarm = a.chain[shared - 1] !== b.chain[shared - 1]
-  const aStands =
-    a.document.version === b.document.version ? a.headHash <= b.headHash : a.document.version > b.document.version
-  return { stands: aStands ? a : b, alarm }
+export const newerRealm = (known: Realm, told: Realm): { stands: Realm; alarm: boolean } => {
+  if (known.id !== told.id) throw new GodelError({ code: 'REALM_MISMATCH', expected: known.id, actual: told.id })
+  const alarm = contradict(known.links, told.links)
+  if (goesAround(told.links, known.links)) return { stands: known, alarm }
+  const ahead = told.document.version - known.document.version
+  const sameVersion = goesAround(known.links, told.links) || told.headHash < known.headHash
+  return { stands: ahead > 0 || (ahead === 0 && sameVersion) ? told : known, alarm }
 }
 
-/** One link: signed by a root of the version before (the genesis by one of its own), one higher, tied by hash. */
-const verifyLink = async (
-  jws: string,
-  before: RealmDocument | undefined,
-  previousHash: string | null,
-): Promise<RealmDocument> => {
+/** Whether a change leaves a document as it is; the order of what has none does not count. */
+export const changesNothing = (document: RealmDocument, change: RealmChange): boolean =>
+  contentOf({ ...document, ...change }) === contentOf(document)
+
+const contentOf = ({ roots, issuers, grants, revocations, pardons = [], ...rest }: RealmDocument): string =>
+  canonical({
+    ...rest,
+    roots: roots.toSorted(),
+    issuers: issuers.map((issuer) => ({ ...issuer, roles: issuer.roles.toSorted() })),
+    grants: grants.map((grant) => canonical({ ...grant, scopes: grant.scopes.toSorted() })).toSorted(),
+    revocations: revocations.map(canonical).toSorted(),
+    pardons: pardons.map(canonical).toSorted(),
+  })
+
+/** JSON with the fields of each object in order. */
+const canonical = (value: unknown): string =>
+  JSON.stringify(value, (_name, inner: unknown) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  )
+
+const bytesOf = (chain: readonly string[]): number => chain.reduce((bytes, jws) => bytes + jws.length, 0)
+
+const anchorOf = (links: readonly Link[]) => links.findLast(({ changesRoots }) => changesRoots)
+
+const sameRoots = (a: readonly string[], b: readonly string[]) => a.toSorted().join() === b.toSorted().join()
+
+const realmOf = (links: readonly Link[], document: RealmDocument): Realm => {
+  const kept = compactLinks(links)
+  const headHash = kept.at(-1)!.hash
+  const chain = kept.map(({ jws }) => jws)
+  const revoked = standingRevocations(document, [])
+  return {
+    id: kept[0]!.hash,
+    name: document.name,
+    document,
+    chain,
+    links: kept,
+    headHash,
+    revoked,
+    trustHash: headHash,
+  }
+}
+
+/** One link: signed by a root of the version before (the genesis by one of its own), higher, tied by hash. */
+const verifyLink = async (jws: string, links: readonly Link[]): Promise<{ link: Link; document: RealmDocument }> => {
+  const before = links.at(-1)
   const { kid, payload } = await openJws(jws, {
     typ,
     bytesMax: limits.realmDocumentBytesMax,
@@ -233,14 +287,22 @@ const verifyLink = async (
     refuse: invalid,
     keyOf: (root) => rootKeyBytes(root, before?.roots),
   })
-  if (payload.version !== (before?.version ?? 0) + 1) throw invalid(`version ${payload.version} is out of its order`)
-  if (payload.previous !== previousHash) throw invalid(`version ${payload.version} does not follow the one before it`)
-  if (before === undefined && !payload.roots.includes(kid)) throw invalid('its first version is not signed by its root')
-  return payload
+  const { version, previous, anchor, roots } = payload
+  const follows = version === (before?.version ?? 0) + 1
+  const mayLeaveOut = anchor !== undefined && before !== undefined && version > before.version
+  if (!follows && !mayLeaveOut) throw invalid(`version ${version} is out of its order`)
+  if (follows && previous !== (before?.hash ?? null))
+    throw invalid(`version ${version} does not follow the one before it`)
+  if (anchor !== undefined && anchor !== anchorOf(links)?.hash)
+    throw invalid(`version ${version} does not follow the change of roots before it`)
+  if (before === undefined && !roots.includes(kid)) throw invalid('its first version is not signed by its root')
+  const changesRoots = before === undefined || !sameRoots(roots, before.roots)
+  const proof = { version, previous, anchored: anchor !== undefined, signer: kid, roots, changesRoots }
+  return { link: { jws, hash: sha256Hex(jws), ...proof }, document: payload }
 }
 
-/** Extends a chain and verifies the whole, so that nothing is handed out that others would refuse. */
-const extendChain = async (chain: readonly string[], rootKey: NodeKey, document: RealmDocument): Promise<Realm> => {
+/** Adds a version to a realm and verifies it, so that nothing is handed out that others would refuse. */
+const extendChain = async (realm: Realm | undefined, rootKey: NodeKey, document: RealmDocument): Promise<Realm> => {
   try {
     parseRealmDocument(document)
   } catch (error) {
@@ -251,7 +313,35 @@ const extendChain = async (chain: readonly string[], rootKey: NodeKey, document:
     )
   }
   const jws = await signJws(rootKey.privateKey, { typ, kid: rootName(rootKey) }, document)
-  return verifyChain([...chain, jws])
+  if (jws.length > limits.realmDocumentBytesMax) throw full('bytes of its document', limits.realmDocumentBytesMax)
+  const links = realm?.links ?? []
+  const verified = await verifyLink(jws, links)
+  const next = realmOf([...links, verified.link], verified.document)
+  checkRoom(next)
+  return next
+}
+
+/** Room for one more document of any size stays, so that a change of roots never stands in the way of other changes. */
+const checkRoom = ({ chain, links }: Realm): void => {
+  const head = links.at(-1)!
+  if (chain.length > limits.realmDocumentChainMax) throw full('versions that prove it', limits.realmDocumentChainMax)
+  const reserved = head.changesRoots ? limits.realmDocumentBytesMax : 0
+  if (bytesOf(chain) + reserved > limits.realmChainBytesMax)
+    throw full('bytes of versions that prove it', limits.realmChainBytesMax)
+  if (head.changesRoots && rootChangesOf(links) > limits.realmRootChangesMax)
+    throw full('changes of its roots', limits.realmRootChangesMax)
+}
+
+const rootChangesOf = (links: readonly Link[]) => links.filter(({ changesRoots }) => changesRoots).length - 1
+
+/** How much of what a realm can hold is used up, as a part of one; at one there are changes that it refuses. */
+export const fillOf = ({ links, chain }: Realm): number => {
+  const proving = bytesOf(links.flatMap(({ jws, changesRoots }) => (changesRoots ? [jws] : [])))
+  return Math.max(
+    rootChangesOf(links) / limits.realmRootChangesMax,
+    proving / (limits.realmChainBytesMax - limits.realmDocumentBytesMax),
+    chain.at(-1)!.length / limits.realmDocumentBytesMax,
+  )
 }
 
 const rootKeyBytes = (root: string, allowed: readonly string[] | undefined): Uint8Array => {
@@ -269,4 +359,4 @@ export const rootName = (key: NodeKey): string => Buffer.from(key.publicKey).toS
 const invalid = (reason: string, cause?: unknown) =>
   new GodelError({ code: 'REALM_DOCUMENT_INVALID', reason }, { cause })
 
-const tooManyVersions = () => invalid(`it has more than ${limits.realmDocumentChainMax} versions`)
+const full = (what: string, limit: number) => new GodelError({ code: 'REALM_FULL', what, limit })

@@ -3,15 +3,22 @@ import type { Clock } from '../base/clock.ts'
 import { GodelError, reasonOf } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
-import { amendRealm, type Realm, type RealmChange, type RealmDocument } from '../identity/realm-document.ts'
+import {
+  amendRealm,
+  changesNothing,
+  fillOf,
+  type Realm,
+  type RealmChange,
+  type RealmDocument,
+} from '../identity/realm-document.ts'
 import type { RootKeys } from '../identity/root-keys.ts'
 import type { Member } from './membership.ts'
 
 export interface Amendments {
   /**
-   * Makes the next version of the document, unless `change` gives undefined: then all stays. It is durable here when this
+   * Makes the next version of the document, unless `change` gives undefined or nothing new: then all stays. It is durable here when this
    * resolves. `action` names it in a refusal: FORBIDDEN without a root key, CONFLICT where another change came between,
-   * INVALID_ARGUMENT, REALM_DOCUMENT_INVALID, and what `change` throws.
+   * INVALID_ARGUMENT, REALM_FULL, and what `change` throws.
    */
   amend(action: string, change: (document: RealmDocument) => RealmChange | undefined): Promise<Realm>
   /** Whether a root key of the realm is here. */
@@ -35,7 +42,7 @@ export const createAmendments = (deps: {
     if (!key) throw noRoot(action, member.realm())
     const realm = member.realm()
     const wanted = change(realm.document)
-    if (wanted === undefined) return realm
+    if (wanted === undefined || changesNothing(realm.document, wanted)) return realm
     const wallMs = clock.wallMs()
     const issuers = (wanted.issuers ?? realm.document.issuers).filter(
       ({ untilMs = Infinity }) => untilMs + limits.certificateTtlMsMax > wallMs, // later nothing of a former issuer holds
@@ -49,6 +56,10 @@ export const createAmendments = (deps: {
         reason: 'the realm was changed elsewhere at the same time',
       })
     log.info('changed the realm', { action, version: amended.document.version })
+    if (fillOf(amended) >= limits.realmDocumentFullShare)
+      log.warn('the realm is filling up: take out what is no longer needed, and change its roots seldom', {
+        filled: Number(fillOf(amended).toFixed(2)),
+      })
     await tell().catch((error: unknown) => log.warn('a change of the realm was not told', { error: reasonOf(error) }))
     return member.realm()
   }

@@ -127,7 +127,7 @@ export const openForeign = async (deps: ForeignDeps): Promise<Foreign> => {
 
   const takeChain = async (entry: Known, chain: readonly string[], { id, minVersion }: Named): Promise<void> => {
     if (chain.at(-1) === entry.realm?.chain.at(-1)) return
-    const other = await verifyChain(chain, id)
+    const other = await verifyChain(chain, id, entry.realm)
     if (other.document.version < minVersion)
       throw new GodelError({
         code: 'REALM_DOCUMENT_INVALID',

@@ -99,14 +99,16 @@ export const createGovernance = (deps: GovernanceDeps): OwnGovernance => {
       })
     },
 
-    async revoke(peer, { sinceMs = clock.wallMs() } = {}) {
+    async revoke(peer, { sinceMs: since } = {}) {
+      const sinceMs = since ?? clock.wallMs()
       publicKeyOfPeer(peer)
       if (peer === key.peer) throw conflict(peer, 'a node does not revoke itself; stop it, or ask another issuer')
       if (entries.mayRevoke(peer)) return entries.say(peer, { revoked: true, sinceMs })
       if (!(await amendments.isRoot())) throw entries.forbidden(peer)
-      await amend('revoking a peer', ({ revocations }) => ({
-        revocations: [...revocations.filter((one) => one.peer !== peer), { peer, sinceMs, issuer: key.peer }],
-      }))
+      await amend('revoking a peer', ({ revocations }) => {
+        if (since === undefined && revocations.some((one) => one.peer === peer)) return undefined
+        return { revocations: [...revocations.filter((one) => one.peer !== peer), { peer, sinceMs, issuer: key.peer }] }
+      })
     },
 
     async lift(peer) {

@@ -224,7 +224,7 @@ const createMember = (
 
   const learn = async (chain: readonly string[]): Promise<void> => {
     if (chain.at(-1) === realm.chain.at(-1)) return
-    const other = await verifyChain(chain, realm.id)
+    const other = await verifyChain(chain, realm.id, realm)
     const { stands, alarm } = newerRealm(realm, other)
     if (alarm)
       log.error('the realm has two documents of one version: a root key was used twice, or by somebody else', {

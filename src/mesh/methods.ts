@@ -29,7 +29,7 @@ export const realmJoin = unary({
 
 const RealmHeadSchema = Type.Object({
   realm: RealmIdSchema,
-  version: Count(limits.realmDocumentChainMax),
+  version: Count(limits.realmVersionMax),
   hash: RealmIdSchema,
   /** The hash of the revocations that the sender knows. */
   revocations: Type.Optional(RealmIdSchema),
