@@ -14,6 +14,7 @@ import { createPresences, presenceAfter, shownState, stranger } from './presence
 import {
   accusersOf,
   compareAds,
+  isDoubted,
   isExpired,
   isUp,
   mergeRecords,
@@ -46,10 +47,16 @@ export interface PeerView {
   readonly ageMs: number
   readonly self: boolean
   readonly verdict?: PeerVerdict
+  /** Suspect by the word of one other alone: it is used as if it were alive, since one liar could say that of anybody. */
+  readonly doubted?: boolean
   /** How often the peer was seen to start anew, and when last on the local monotonic clock. */
   readonly restarts: number
   readonly restartedAtMs?: number
 }
+
+/** Whether a peer is used: it is alive, or only one other says that it is not. */
+export const isUsable = ({ state, doubted }: Pick<PeerView, 'state' | 'doubted'>): boolean =>
+  state === 'alive' || doubted === true
 
 export interface View {
   self(): PeerView
@@ -58,7 +65,7 @@ export interface View {
   byName(name: string): PeerView | undefined
   /** Everybody that is known, the own node included. A peer that went out of sight stays as `down` or `left` for a while. */
   entries(): Iterable<PeerView>
-  /** Those in state `alive`, the own node included. */
+  /** Those that are used (`isUsable`), the own node included. */
   alive(): PeerView[]
   /** Tells of every new peer, new advertisement and new state. The entry is as of now; listeners must not throw. */
   onChange(fn: (entry: PeerView, previous?: PeerView) => void): () => void
@@ -132,6 +139,10 @@ export const createView = (
   let version = 0
   let up = 1
 
+  /** One that was down for good reason is used again only once it has recovered, whoever doubts it meanwhile. */
+  const isUsed = ({ record, state }: Pick<Held, 'record' | 'state'>): boolean =>
+    state === 'alive' || (isDoubted(record, state, self) && presences.get(record.peer).backAtMs === undefined)
+
   const show = (entry: Pick<Held, 'record' | 'state'>): PeerView => {
     const { record, state } = entry
     const nowMs = clock.monotonicMs()
@@ -144,6 +155,7 @@ export const createView = (
       ageMs: own ? 0 : Math.max(0, Math.round(nowMs - record.issuedAtMs)),
       self: own,
       ...(verdict && { verdict }),
+      ...(isUsed(entry) && state !== 'alive' && { doubted: true }),
       ...presences.shown(record.peer),
     }
   }
@@ -190,9 +202,12 @@ export const createView = (
   const judged = (record: PeerRecord, previous: Held | undefined, peers: number) => {
     const { peer } = record
     const state = stateNow(record, previous, peers)
-    const before = previous && { ...previous, presence: presences.get(peer) }
+    const before = previous && {
+      ...{ ...previous, presence: presences.get(peer) },
+      doubted: isDoubted(previous.record, previous.state, self),
+    }
     const at = { nowMs: clock.monotonicMs(), recoveryTimeMs: recoveryTimeMs() }
-    const presence = presenceAfter(before, { record, state }, at)
+    const presence = presenceAfter(before, { record, state, doubted: isDoubted(record, state, self) }, at)
     return { state: shownState(state, presence), presence }
   }
 
@@ -202,6 +217,7 @@ export const createView = (
     const own = peer === self
     const previous = held.get(peer)
     const { state, presence } = own ? ownJudged(record) : judged(record, previous, peers)
+    const wasUsed = previous !== undefined && isUsed(previous)
     const spent = !own && isExpired(record, clock.monotonicMs())
     const slot = own ? 0 : filed(peer, dueMsOf(record, spent), waits ? previous?.slot : undefined)
     const entry: Held = { record, state, spent, slot }
@@ -215,7 +231,7 @@ export const createView = (
     const now = spent ? undefined : record
     if (!sameWord || (before === undefined) !== spent || accusersOf(previous.record) !== accusersOf(record))
       tellRecord(before, now)
-    if (!sameWord || previous.state !== state) tell(entry, previous)
+    if (!sameWord || previous.state !== state || wasUsed !== isUsed(entry)) tell(entry, previous)
   }
 
   const get = (peer: string): PeerView | undefined => {
@@ -254,7 +270,9 @@ export const createView = (
     for (const { key, slot } of due.take(nowMs)) lookAt(key, slot, nowMs, peers)
     for (const peer of unsettled) {
       const entry = held.get(peer)
-      if (entry && judged(entry.record, entry, peers).state !== entry.state) put(entry.record, { peers })
+      if (!entry) continue
+      const { state, presence } = judged(entry.record, entry, peers)
+      if (state !== entry.state || presence !== presences.get(peer)) put(entry.record, { peers })
     }
   }
 
@@ -279,7 +297,7 @@ export const createView = (
       return best && show(best)
     },
     entries: () => [...held.values()].map(show),
-    alive: () => [...held.values()].filter((entry) => entry.state === 'alive').map(show),
+    alive: () => [...held.values()].filter(isUsed).map(show),
     onChange(fn) {
       listeners.add(fn)
       return () => void listeners.delete(fn)

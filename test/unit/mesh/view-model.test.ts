@@ -8,6 +8,7 @@ import { presenceAfter, shownState, type Presence } from '../../../src/mesh/pres
 import {
   accusersOf,
   compareAds,
+  isDoubted,
   isExpired,
   isUp,
   mergeRecords,
@@ -66,11 +67,16 @@ const createModel = () => {
   let held = new Map<string, { record: PeerRecord; state: PeerState; presence: Presence }>()
   const up = () => 1 + [...held.values()].filter(({ state }) => isUp(state)).length
   const judge = (record: PeerRecord, nowMs: number, peers: number) => {
-    const before = held.get(record.peer)
+    const known = held.get(record.peer)
+    const before = known && { ...known, doubted: isDoubted(known.record, known.state, self) }
     const says = stateOf(record, { nowMs, peers, self }, limits)
     const wasDown = before?.state === 'down' && before.record.ad.incarnation === record.ad.incarnation
     const state = says === 'suspect' && wasDown ? 'down' : says
-    const presence = presenceAfter(before, { record, state }, { nowMs, recoveryTimeMs: limits.recoveryTimeMs })
+    const presence = presenceAfter(
+      before,
+      { record, state, doubted: isDoubted(record, state, self) },
+      { nowMs, recoveryTimeMs: limits.recoveryTimeMs },
+    )
     return { record, state: shownState(state, presence), presence }
   }
   const put = (record: PeerRecord, nowMs: number) => held.set(record.peer, judge(record, nowMs, up()))

@@ -107,7 +107,21 @@ describe('the view', () => {
     view.merge(heard(a, { sequence: 9 }))
     expect(view.get(a)?.state).toBe('down')
     view.merge(heard(a, { incarnation: 2 }))
-    expect(changes.map((entry) => entry.state)).toEqual(['alive', 'suspect', 'down', 'down', 'recovering'])
+    expect(changes.map((entry) => entry.state)).toEqual(['alive', 'suspect', 'suspect', 'down', 'down', 'recovering'])
+  })
+
+  test('whom one other alone accuses is shown as suspect and used all the same; two, or this node itself, end that', () => {
+    const { view, heard, now, changes } = viewWith()
+    for (const peer of [a, b]) view.merge(heard(peer))
+    const used = () => view.alive().map(({ peer }) => peer)
+    for (const peer of [a, b]) view.accuse(peer, 1, accusationBy(c, now()))
+    expect(view.get(a)).toMatchObject({ state: 'suspect', doubted: true, verdict: { accusers: [c] } })
+    expect(used().toSorted()).toEqual([self, a, b].toSorted())
+    view.accuse(a, 1, accusationBy(b, now()))
+    expect(changes.at(-1)).toMatchObject({ peer: a, state: 'suspect' })
+    view.accuse(b, 1, accusationBy(self, now()))
+    expect(used()).toEqual([self])
+    expect(view.get(a)).not.toHaveProperty('doubted')
   })
 
   test('what is down stays down when the mesh grows', async () => {
