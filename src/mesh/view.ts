@@ -21,23 +21,15 @@ import {
   stateOf,
   withAccusation,
   type Accusation,
-  type Evidence,
   type PeerRecord,
   type PeerState,
   type RecordState,
 } from './records.ts'
+import { createTombstones } from './tombstones.ts'
+import { verdictOf, type PeerVerdict } from './verdict.ts'
 
 export type { PeerState } from './records.ts'
-
-/** Why a peer counts as suspect or down: who says so, or nobody, where its advertisement has expired. */
-export interface PeerVerdict {
-  readonly reason: 'accused' | 'expired'
-  readonly accusers: readonly string[]
-  /** What each accuser met, where it said so. */
-  readonly evidence: Readonly<Record<string, Evidence>>
-  /** Milliseconds since the first accusation, or since the expiry. */
-  readonly sinceMs: number
-}
+export type { PeerVerdict } from './verdict.ts'
 
 export interface PeerView {
   readonly peer: string
@@ -79,7 +71,7 @@ export interface MeshView extends View {
   /** The own entry. `record` is the last word that was sealed, `present` the state of now. */
   setSelf(record: PeerRecord, present: () => Advertisement): void
   /**
-   * Merges a verified record; QUEUE_FULL at limits.peersPerRealmMax. Never changes the own entry. A word that came `straight`
+   * Merges a verified record; QUEUE_FULL at limits.peersPerRealmMax, where no tombstone can give way. Never changes the own entry. A word that came `straight`
    * from its author has the age that its author says, whatever others say of it, before or afterwards.
    */
   merge(record: PeerRecord, options?: { straight: boolean }): MergeOutcome
@@ -131,6 +123,7 @@ export const createView = (
   const held = createEntries(self)
   const due = createDue(clock.monotonicMs())
   const presences = createPresences()
+  const tombstones = createTombstones(limits)
   /** Those whose state changes with time before their life is over. */
   const unsettled = new Set<string>()
   const recordListeners = new Set<(before: PeerRecord | undefined, now: PeerRecord | undefined) => void>()
@@ -223,6 +216,7 @@ export const createView = (
     const entry: Held = { record, state, spent, slot }
     held.set(peer, entry)
     presences.set(peer, presence)
+    tombstones.note(peer, !own && (spent || state === 'left'))
     if (own || isSettled(state)) unsettled.delete(peer)
     else unsettled.add(peer)
     if (!own) up += Number(isUp(state)) - Number(previous !== undefined && isUp(previous.state))
@@ -248,6 +242,7 @@ export const createView = (
       held.set(peer, { ...entry, slot: filed(peer, dueMsOf(record, spent), undefined) })
     else if (!spent) put(record, { peers, waits: false })
     if (nowMs < dueMsOf(record, true)) return
+    tombstones.note(peer, false)
     held.delete(peer)
     presences.delete(peer)
   }
@@ -256,12 +251,21 @@ export const createView = (
     const entry = held.get(peer)
     if (!entry || peer === self) return
     held.delete(peer)
+    tombstones.note(peer, false)
     presences.delete(peer)
     unsettled.delete(peer)
     if (!entry.spent) tellRecord(entry.record, undefined)
     if (!isUp(entry.state)) return
     up--
     tell({ ...entry, state: 'down' }, entry)
+  }
+
+  const makeRoom = (): void => {
+    const oldest = tombstones.oldest()
+    const entry = oldest === undefined ? undefined : held.get(oldest)
+    if (!entry) return
+    tombstones.evicted(entry.record)
+    forget(entry.record.peer)
   }
 
   const sweep = (): void => {
@@ -310,7 +314,9 @@ export const createView = (
       if (record.peer === self) return 'self'
       const known = held.get(record.peer)
       if (!known) {
-        if (isExpired(record, clock.monotonicMs())) return 'stale'
+        const nowMs = clock.monotonicMs()
+        if (isExpired(record, nowMs) || tombstones.isReplay(record, nowMs)) return 'stale'
+        if (held.size >= limits.peersPerRealmMax && !record.ad.left) makeRoom()
         if (held.size >= limits.peersPerRealmMax)
           throw new GodelError({ code: 'QUEUE_FULL', what: 'the view', limit: limits.peersPerRealmMax })
         put(record)
@@ -374,18 +380,3 @@ const isSame = (merged: PeerRecord, known: PeerRecord): boolean =>
   merged.issuedAtMs === known.issuedAtMs &&
   merged.accusedAtMs === known.accusedAtMs &&
   merged.accusations === known.accusations
-
-const verdictOf = (record: PeerRecord, state: PeerState, nowMs: number): PeerVerdict | undefined => {
-  if (state !== 'suspect' && state !== 'down') return undefined
-  const { accusations, accusedAtMs, issuedAtMs, ad } = record
-  if (accusations.length > 0 && accusedAtMs !== undefined)
-    return {
-      reason: 'accused',
-      accusers: accusations.map((one) => one.accuser),
-      evidence: Object.fromEntries(
-        accusations.flatMap(({ accuser, evidence }) => (evidence === undefined ? [] : [[accuser, evidence]])),
-      ),
-      sinceMs: Math.round(nowMs - accusedAtMs),
-    }
-  return { reason: 'expired', accusers: [], evidence: {}, sinceMs: Math.round(nowMs - issuedAtMs - ad.ttlMs) }
-}

@@ -95,6 +95,32 @@ describe('the view', () => {
     expect(view.merge(heard(a, { sequence: 2 }))).toBe('news')
   })
 
+  test('in a full view the oldest tombstone gives way to a newcomer, and no replay brings it back', async () => {
+    const { view, heard, clock } = viewWith({ peersPerRealmMax: 4 as never })
+    view.merge(heard(a, { left: true, incarnation: 2 }))
+    view.merge(heard(b, { ttlMs: 1_000, sequence: 3 }))
+    view.merge(heard(c))
+    await clock.advance(1_000)
+    view.sweep()
+    const [d, e, f] = ['d', 'e', 'f'].map((name) => keyOf(name).peer) as [string, string, string]
+    expect(view.merge(heard(d))).toBe('news')
+    expect([view.get(a), view.get(b)?.state, view.get(c)?.state]).toEqual([undefined, 'down', 'alive'])
+    expect(view.merge(heard(a, { incarnation: 2, sequence: 9 }))).toBe('stale')
+    expect(view.merge(heard(e))).toBe('news')
+    expect(view.merge(heard(b, { sequence: 3 }))).toBe('stale')
+    expect(() => view.merge(heard(f))).toThrowError(expect.objectContaining({ code: 'QUEUE_FULL' }))
+    expect(view.size()).toBe(4)
+    view.forget(c)
+    expect(view.merge(heard(a, { incarnation: 3 }))).toBe('news')
+  })
+
+  test('a last word of somebody who was not known takes nobody’s place', () => {
+    const { view, heard } = viewWith({ peersPerRealmMax: 2 as never })
+    view.merge(heard(a, { left: true }))
+    expect(() => view.merge(heard(b, { left: true }))).toThrowError(expect.objectContaining({ code: 'QUEUE_FULL' }))
+    expect(view.merge(heard(c))).toBe('news')
+  })
+
   test('two accusers bring a peer down after the wait, and it is back with its next incarnation', async () => {
     const { view, heard, clock, now, changes } = viewWith()
     view.merge(heard(a))
