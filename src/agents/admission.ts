@@ -119,8 +119,12 @@ export const createAdmission = (deps: AdmissionDeps, options: { slots: number })
       if (reservation.id === id && reservation.from === from) return reservation
     throw new GodelError({ code: 'RESERVATION_EXPIRED', reservation: id })
   }
-  const full = () =>
-    new GodelError({ code: 'AT_CAPACITY', node: traits.name, running: used(), capacity: options.slots })
+  /** A guest of a realm is told of the shared part alone, as by what this node shares. */
+  const full = (guest: GuestStanding | undefined) => {
+    const capacity = guest?.by === 'realm' ? Math.floor(options.slots * traits.shareFraction) : options.slots
+    const running = guest?.by === 'realm' ? capacity : used()
+    return new GodelError({ code: 'AT_CAPACITY', node: traits.name, running, capacity })
+  }
 
   const guests = (): Holder[] => {
     const held = [...reserved.values()].map(({ reservation }) => ({
@@ -161,7 +165,7 @@ export const createAdmission = (deps: AdmissionDeps, options: { slots: number })
       if (!known && draining()) throw new GodelError({ code: 'DRAINING', node: traits.name })
       if (known && known.from === from && known.epoch === epoch) return hold(known)
       if (known?.from !== from && guest) checkQuota(from, guest)
-      if (!known && used() >= options.slots) throw full()
+      if (!known && used() >= options.slots) throw full(guest)
       if (!known && reserved.size >= limits.reservationsMax)
         throw new GodelError({ code: 'QUEUE_FULL', what: 'the table of reservations', limit: limits.reservationsMax })
       const reservation = hold({ id: mintId('rs', clock.wallMs()), agent: spec.id, realm: spec.realm, epoch, from })

@@ -79,6 +79,10 @@ export const createDirectory = ({ rpc, view, guests, ownership, clock, limits }:
     return answer.agent
   }
 
+  /** A host outside the realm may be one that the owner alone has to do with, so that nobody else can tell how it is. */
+  const mayBeSeen = ({ owner, host }: Agent): boolean =>
+    owner !== host && [...view.entries()].some(({ peer, self, state }) => peer === owner && !self && isUp(state))
+
   /** The host is silent: what the record says, as lost when the host is gone, else as it was with the reason said. */
   const fromRecord = (agent: Agent, error: unknown): Agent => {
     if (agent.status === 'stopped' || agent.status === 'failed') return agent
@@ -89,8 +93,13 @@ export const createDirectory = ({ rpc, view, guests, ownership, clock, limits }:
     const isOut = !view.get(agent.host) && hasCode(error, ...shutOut)
     if (isUp(state) && !isOut) return { ...agent, reason: `its host does not answer: ${why}` }
     const host = abroad?.realmName === undefined ? agent.hostName : `${agent.hostName} of realm ${abroad.realmName}`
-    const words = isOut ? `lets this realm in no longer: ${why}` : wordsFor(state)
-    return { ...agent, status: 'lost', reason: `its host ${host} ${words}` }
+    if (isOut)
+      return { ...agent, status: 'lost', reason: `its host ${host} lets this realm in no longer${detailOf(error)}` }
+    if (state === undefined && mayBeSeen(agent)) {
+      const reason = `its host ${host} is not seen from here; ask on ${nameOf(agent.owner)}, which spawned it`
+      return { ...agent, status: 'in-doubt', reason }
+    }
+    return { ...agent, status: 'lost', reason: `its host ${host} ${wordsFor(state)}` }
   }
 
   const everywhere = async (agent: string, signal?: AbortSignal): Promise<Agent | undefined> => {
@@ -205,6 +214,9 @@ export const createDirectory = ({ rpc, view, guests, ownership, clock, limits }:
 
 /** What a host abroad answers once it lets this realm, or this node, in no longer. */
 const shutOut = ['FORBIDDEN', 'NOT_A_MEMBER', 'CERTIFICATE_INVALID', 'REALM_MISMATCH'] as const
+
+/** What the host said, where it tells more than that this realm is a stranger there. */
+const detailOf = (error: unknown): string => (hasCode(error, 'REALM_MISMATCH') ? '' : `: ${reasonOf(error)}`)
 
 const isUp = (state: PeerState | undefined): boolean => state !== undefined && state !== 'down' && state !== 'left'
 

@@ -60,7 +60,7 @@ export interface Host {
   kill(agent: string, options: { purge: boolean; reason?: string; check?: (agent: Agent) => void }): Promise<Agent>
   /**
    * Ends the agents that may not run here any more, for the reason that `why` gives, as when the grant of their realm was
-   * withdrawn: `stopped`, their files kept for limits.killedWorkspaceMs, and their owners told if they can still be reached.
+   * withdrawn or their owner revoked: `stopped`, their files kept for limits.killedWorkspaceMs, and their owners told if they can still be reached.
    */
   endWhere(why: (agent: Agent) => string | undefined): Promise<void>
   /** Runs a command. AGENT_NOT_FOUND, AGENT_NOT_RUNNING, QUEUE_FULL, CONFLICT, EXEC_FAILED. */
@@ -83,6 +83,8 @@ export interface Host {
 
 interface HostDeps {
   peer: string
+  /** The id of the realm of this node; of a node without one that of the private one, which a later start may replace. */
+  realm: string
   store: Store
   clock: Clock
   log: Log
@@ -101,7 +103,7 @@ interface HostDeps {
 
 /** Reads what was here before and goes on from there. */
 export const openHost = async (deps: HostDeps): Promise<Host> => {
-  const { peer, store, clock, log, limits, admission, workspaces, watchdog, traits, publish } = deps
+  const { peer, realm, store, clock, log, limits, admission, workspaces, watchdog, traits, publish } = deps
   const agents = new Map<string, ShelvedAgent>()
   const starting = new Map<string, Promise<Agent>>()
   const checking = new Map<string, Promise<void>>()
@@ -301,9 +303,10 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
     if (entry.agent.status === 'starting') await save(entry, 'failed', 'the node ended before its files were in place')
     untold.add(entry.agent.id)
     if (!isLive(find(entry.agent.id).agent.status)) continue
-    // The node may bear another name since.
-    if (entry.agent.hostName !== traits.name)
-      await save({ ...entry, agent: { ...entry.agent, hostName: traits.name } }, entry.agent.status)
+    // The node may bear another name since, or have come into a realm: what it spawned itself comes along, as no other owns it.
+    const here = { hostName: traits.name, realm: entry.agent.owner === peer ? realm : entry.agent.realm }
+    if (entry.agent.hostName !== here.hostName || entry.agent.realm !== here.realm)
+      await save({ ...entry, agent: { ...entry.agent, ...here } }, entry.agent.status)
     admission.occupy(entry.agent)
     watchLife(find(entry.agent.id))
   }
@@ -348,10 +351,12 @@ export const openHost = async (deps: HostDeps): Promise<Host> => {
       return execs.run(agent, workspaces.dirs(id), spec, stdin, signal)
     },
     async endWhere(why) {
-      for (const entry of [...agents.values()]) {
+      // All at once: one that is slow to end, or whose homes are slow to hear of it, holds up none of the others.
+      const ends = [...agents.values()].map(async (entry) => {
         const reason = isLive(entry.agent.status) ? why(entry.agent) : undefined
         if (reason !== undefined) await tellQuietly(await end(entry, reason))
-      }
+      })
+      await Promise.all(ends)
     },
     async publishAll() {
       for (const entry of agents.values())

@@ -13,6 +13,7 @@ import type { BulkAccess } from '../net/net.ts'
  */
 export const agentReserve = unary({
   name: 'agent.reserve',
+  rate: 'act',
   access: 'member',
   guests: 'exec',
   request: Type.Object({ spec: AgentSpecSchema, epoch: Count(2 ** 40) }),
@@ -44,6 +45,7 @@ export const agentRelease = unary({
 /** Starts an agent on a held slot; answers once it is durable and its files are there. Repeating it changes nothing. */
 export const agentSpawn = unary({
   name: 'agent.spawn',
+  rate: 'act',
   access: 'member',
   guests: 'exec',
   request: Type.Object({
@@ -68,6 +70,7 @@ export const agentStatus = unary({
 /** The agents of a node, in pages, and those that it knows as a home and whose host does not answer. Guests get their own alone. */
 export const agentList = streaming({
   name: 'agent.list',
+  rate: 'act',
   access: 'observer',
   guests: 'exec',
   request: Type.Object({ unanswered: Type.Array(PeerIdSchema, { maxItems: 4_096 }) }),
@@ -80,6 +83,7 @@ export const agentList = streaming({
 
 export const agentKill = unary({
   name: 'agent.kill',
+  rate: 'act',
   access: 'member',
   guests: 'exec',
   request: Type.Object({ agent: AgentIdSchema, purge: Type.Boolean() }),
@@ -89,6 +93,7 @@ export const agentKill = unary({
 /** Runs a command; the caller's items are its input, and leaving cancels it. */
 export const agentExec = streaming({
   name: 'agent.exec',
+  rate: 'act',
   access: 'member',
   guests: 'exec',
   request: Type.Object({ agent: AgentIdSchema, epoch: Count(2 ** 40), spec: ExecSpecSchema }),

@@ -103,23 +103,28 @@ const outlineOf = (agent: Agent): Agent => {
   return { ...rest, role: 'guest', labels: {} }
 }
 
-/** What lets agents from outside the realm run here: the grants of the realm's document, and the pins of this node. */
+/** What lets agents of other nodes run here: that their owners are not out, the grants of the realm's document, and the pins of this node. */
 export interface Grants {
+  /** The peers that are out of the realm. */
+  readonly revoked: { has(peer: string): boolean }
   readonly realms: readonly { readonly id: string; readonly name: string }[]
   readonly grants: readonly { readonly realm: string; readonly scopes: readonly Scope[] }[]
   readonly pins: readonly { readonly peer: string; readonly scopes: readonly Scope[] }[]
 }
 
 /**
- * Why an agent that runs here may do so no longer; undefined where it may. The agents of a realm whose grant was withdrawn are
- * ended like killed ones: their files stay for limits.killedWorkspaceMs, and their realm is told if it can still be reached.
+ * Why an agent that runs here may do so no longer; undefined where it may. The agents of a node that was revoked, and of a realm
+ * whose grant was withdrawn, are ended like killed ones: their files stay for limits.killedWorkspaceMs, and their realm is told
+ * if it can still be reached.
  */
 export const outstayed = (
   agent: Subject,
-  { realms, grants, pins }: Grants,
+  { revoked, realms, grants, pins }: Grants,
   { here, self }: Home,
 ): string | undefined => {
-  if (agent.realm === here || agent.owner === self) return undefined
+  if (agent.owner === self) return undefined
+  if (revoked.has(agent.owner)) return `its owner ${agent.owner} has been revoked`
+  if (agent.realm === here) return undefined
   const allows = ({ scopes }: { readonly scopes: readonly Scope[] }): boolean => scopes.includes('exec')
   if (pins.some((pin) => pin.peer === agent.owner && allows(pin))) return undefined
   const named = realms.find(({ id }) => id === agent.realm)

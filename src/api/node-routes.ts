@@ -64,7 +64,7 @@ export const addNodeRoutes = (app: App, { services, limits }: RouteDeps): void =
     { schema: { summary: 'The realm of this node', querystring: NoQuery, response: { 200: RealmReport } } },
     async () => {
       const realm = services.realm()
-      if (realm === undefined) throw new GodelError({ code: 'NOT_FOUND', what: 'realm', id: 'on this node' })
+      if (realm === undefined) throw new GodelError({ code: 'REALM_REQUIRED', action: 'showing the realm' })
       return realm
     },
   )

@@ -80,10 +80,13 @@ export interface ErrorEntry<F> {
   next: string | ((fields: F) => string)
 }
 
-const listCandidates = (considered: RejectedCandidate[]): string =>
-  considered.length === 0
-    ? 'this node knows of no candidate'
-    : considered.map((c) => `${c.node}: ${c.reasons.join(', ')}`).join('; ')
+/** Where a node was named, only what stands against that one is told. */
+const listCandidates = (considered: RejectedCandidate[]): string => {
+  const named = considered.filter(({ reasons }) => !reasons.includes('not the named node'))
+  if (considered.length === 0) return 'this node knows of no candidate'
+  if (named.length === 0) return 'no node of that name is known here'
+  return named.map((c) => `${c.node}: ${c.reasons.join(', ')}`).join('; ')
+}
 
 /** The words and the status of each code. */
 export const errorTable: { [C in ErrorCode]: ErrorEntry<ErrorFields[C]> } = {
@@ -213,7 +216,8 @@ export const errorTable: { [C in ErrorCode]: ErrorEntry<ErrorFields[C]> } = {
   CERTIFICATE_INVALID: {
     http: 403,
     what: (f) => `the certificate of ${f.peer} does not hold: ${f.reason}`,
-    next: 'It joins again with a new token from "godel-node realm invite".',
+    next: (f) =>
+      `It joins again with a new token from "godel-node realm invite". Where it was revoked, an issuer lets it in first with "godel-node realm lift ${f.peer}".`,
   },
   TOKEN_INVALID: {
     http: 400,

@@ -46,6 +46,8 @@ export const limits = {
   rpcOpenCallsBurst: 100,
   rpcSyncCallsPerSecond: 50,
   rpcSyncCallsBurst: 500,
+  rpcActsPerSecond: 500, // what starts, ends or lists agents; beyond what one host can do, so nobody honest meets it
+  rpcActsBurst: 5_000,
 
   // Connections
   peerPort: 7374, // taken where it is free and no --listen is given
@@ -117,6 +119,7 @@ export const limits = {
   renewRetryMs: 10_000, // after a round in which no issuer gave a certificate
   renewWarnEveryMs: 60 * 60_000,
   incarnationLeapMax: 1_024, // how far a start goes up at most, so that two copies of one store part at once
+  duplicateLeap: 2 ** 20, // above every number that some thousand starts have used
   duplicateMarginMs: 2_000, // an own record that is not younger than the start by this may be a leftover of a lost store
 
   // Other realms and pinned nodes
@@ -139,6 +142,7 @@ export const limits = {
 
   // Advertisements and the view
   advertisementBytesMax: 2 * 1024,
+  addressesAdvertisedMax: 8,
   advertiseIntervalMsMin: 15_000,
   advertiseIntervalMsMax: 300_000,
   advertisePeersPerSecond: 6, // refresh grows with N / 6 seconds
@@ -165,6 +169,7 @@ export const limits = {
   joinTimeoutMs: 60_000,
   joinRetryMs: 500,
   presentTimeoutMs: 4_000, // below admissionTimeoutMs, so that the one who asks knows the answer first
+  refusalNotesMax: 16, // members whose refusals of this node are kept for its operator
   refusedCloseMs: 500, // the refusal goes out first
   certificateCheckIntervalMs: 60_000,
   syncSettleMs: 250, // the side that answered a dial waits so long until it is admitted on the other side too

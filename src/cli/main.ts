@@ -42,7 +42,7 @@ const commands: Record<string, Entry | Group> = {
       ['realm revoke stolen-laptop', 'out at once, until lifted'],
       ['realm card > lab.card', 'for the operator of another realm'],
       ['realm trust @plant.card --out', 'agents of this realm may go there'],
-      ['realm share plant --scope exec --quota 2', 'its agents may come here'],
+      ['realm share plant --scope exec --scope capacity --quota 2', 'its agents may come here'],
     ],
     commands: {
       invite: { summary: 'make a join token', load: () => import('./realm-invite.ts') },

@@ -17,5 +17,5 @@ export const scopes = ['capacity', 'exec', 'migrate'] as const satisfies readonl
 export const grantOf = ({ scopes: given, agentsPerNode }: { scopes: Scope[]; agentsPerNode: number }): string => {
   if (given.length === 0) return 'nothing'
   const counted = given.some((scope) => scope !== 'capacity')
-  return given.join(', ') + (counted ? `, ${agentsPerNode} agents a node` : '')
+  return given.join(', ') + (counted ? `, ${agentsPerNode} ${agentsPerNode === 1 ? 'agent' : 'agents'} a node` : '')
 }

@@ -17,7 +17,7 @@ export const define = (command: Command): void => {
     ['realm invite', 'one host, within an hour'],
     ['realm invite > token', 'the token alone, for --join @token'],
     ['realm invite --uses 20 --ttl 2d', 'a whole rack'],
-    ['realm invite --role admin', 'a host that may invite and act on every agent'],
+    ['realm invite --role admin', 'a host that acts on every agent; "realm promote" lets it invite'],
   ])
     .option('--uses <n>', 'how many hosts may join with it (1)', count('--uses', { min: 1, max: limits.tokenUsesMax }))
     .option(

@@ -25,6 +25,6 @@ export const define = (command: Command): void => {
       const { since } = options
       const revocations = await client.realm.revoke(node, since === undefined ? {} : { sinceMs: since })
       if (options.json) return printJson({ revocations })
-      note(`${node} is out. "realm lift" takes it back; "realm revocations" lists who is out.`)
+      note(`${node} is out. "realm lift PEERID" takes it back; "realm revocations" lists who is out, by PeerId.`)
     })
 }

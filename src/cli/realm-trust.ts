@@ -32,6 +32,8 @@ export const define = (command: Command): void => {
         note(
           `  and grants it something: godel-node realm share ${own?.name ?? 'NAME'} --scope exec --scope capacity --quota 2`,
         )
-      note(`  to let its nodes do something here: godel-node realm share ${realm.name} --scope exec --quota 2`)
+      note(
+        `  to let its nodes do something here: godel-node realm share ${realm.name} --scope exec --scope capacity --quota 2`,
+      )
     })
 }

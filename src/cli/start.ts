@@ -137,6 +137,7 @@ const welcome = (node: RunningNode, flags: StartFlags, program: string): void =>
     print(`\nOne more host joins, until ${timeOf(node.join.expiresAtMs)}, with`)
     print(`\n  ${program} start --realm ${clean(node.realm.name)} --join ${clean(node.join.token)}\n`)
     note(`More of them: ${program} realm invite --uses N`)
+    note(`Back up ${clean(node.dataDir)}/root.key, and let a second node invite: ${program} realm promote NODE`)
   }
   for (const text of warningsOf(node, flags)) printWarning(text)
 }

@@ -47,7 +47,7 @@ export const writeRealmCard = (realm: Realm, seeds: readonly Seed[]): string => 
  */
 export const readRealmCard = async (text: string): Promise<RealmCard> => {
   const card = text.length > 2 * limits.cardBytesMax ? text : text.trim()
-  if (card.length > limits.cardBytesMax) throw invalid(`it is longer than ${limits.cardBytesMax} bytes`)
+  if (card.length > limits.cardBytesMax) throw invalid(`is longer than ${limits.cardBytesMax} bytes`)
   const fault = faultOfText(card)
   if (fault !== undefined) throw invalid(fault)
   try {
@@ -62,21 +62,21 @@ export const readRealmCard = async (text: string): Promise<RealmCard> => {
 const contentOf = (card: string): unknown => {
   const body = card.slice(prefix.length)
   const bytes = Buffer.from(body, 'base64url')
-  if (bytes.toString('base64url') !== body) throw invalid('it holds characters that do not belong there, or is cut off')
+  if (bytes.toString('base64url') !== body) throw invalid('holds characters that do not belong there, or is cut off')
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (error) {
-    throw invalid('it does not decode; it may be cut off', error)
+    throw invalid('does not decode; it may be cut off', error)
   }
 }
 
 /** The mistakes of copying and pasting, told apart so that a person can mend them. */
 const faultOfText = (card: string): string | undefined => {
-  if (card === '') return 'it is empty'
-  if (card.startsWith('GDL')) return 'it is a join token; a card begins with GDR1.'
+  if (card === '') return 'is empty'
+  if (card.startsWith('GDL')) return 'is a join token, and a card begins with "GDR1."'
   if (!card.startsWith(prefix))
-    return /^GDR\d+\./.test(card) ? 'it is of another version' : `it does not begin with ${prefix}`
-  return /\s/.test(card) ? 'it has spaces or line breaks inside' : undefined
+    return /^GDR\d+\./.test(card) ? 'is of another version' : `does not begin with "${prefix}"`
+  return /\s/.test(card) ? 'has spaces or line breaks inside' : undefined
 }
 
 const invalid = (reason: string, cause?: unknown) =>

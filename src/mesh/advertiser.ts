@@ -87,7 +87,7 @@ export const startAdvertiser = async (deps: AdvertiserDeps): Promise<Advertiser>
       ...traits,
       ...present(),
       ensembles: [],
-      addresses: net.addresses().slice(0, 8),
+      addresses: net.addresses().slice(0, limits.addressesAdvertisedMax),
       incarnation: current,
       startedAs,
       sequence: sequenceIn(current),

@@ -18,6 +18,7 @@ import type { Net } from '../net/net.ts'
 import type { Store } from '../store/store.ts'
 import { createCertificates, type Certificates } from './certificates.ts'
 import type { Member } from './membership.ts'
+import { createLatest, createPatience } from './head-patience.ts'
 import { realmDocument, realmRevocations, type RealmHead } from './methods.ts'
 import { openRevocations, type Revocations } from './revocations.ts'
 
@@ -48,7 +49,8 @@ interface Known {
   realm: Realm | undefined
   readonly revocations: Revocations
   readonly certificates: Certificates
-  learning: Promise<unknown>
+  /** What changes it, one after the other; what is asked of peers meanwhile holds nobody up. */
+  taking: Promise<unknown>
 }
 
 interface ForeignDeps {
@@ -57,13 +59,23 @@ interface ForeignDeps {
   store: Store
   clock: Clock
   log: Log
-  limits: Pick<Limits, 'syncTimeoutMs' | 'certificatesCachedMax' | 'revocationsPerIssuerMax' | 'revocationsPerPage'>
+  limits: Pick<
+    Limits,
+    | 'syncTimeoutMs'
+    | 'certificatesCachedMax'
+    | 'revocationsPerIssuerMax'
+    | 'revocationsPerPage'
+    | 'headPatienceMs'
+    | 'connectionsMax'
+  >
 }
 
 export const openForeign = async (deps: ForeignDeps): Promise<Foreign> => {
   const { net, member, store, clock, log, limits } = deps
   const known = new Map<string, Known>()
   const listeners = new Set<(id: string) => void>()
+  const latest = createLatest()
+  const patience = createPatience(deps)
   const changed = (id: string): void => {
     for (const listener of listeners) listener(id)
   }
@@ -75,7 +87,7 @@ export const openForeign = async (deps: ForeignDeps): Promise<Foreign> => {
     const bytes = store.get(SPACE, id)
     const realm = bytes && withRevocations(await verifyChain(storedChain(bytes), id), revocations.entries())
     const certificates = createCertificates({ realm: () => mustKnow(id), clock, limits })
-    const entry: Known = { realm, revocations, certificates, learning: Promise.resolve() }
+    const entry: Known = { realm, revocations, certificates, taking: Promise.resolve() }
     const first = known.get(id) ?? entry // two may have come at once
     known.set(id, first)
     return first
@@ -101,6 +113,12 @@ export const openForeign = async (deps: ForeignDeps): Promise<Foreign> => {
     throw new GodelError({ code: 'REALM_MISMATCH', expected: member.realm().id, actual: id })
   }
 
+  const inTurn = <T>(entry: Known, work: () => Promise<T>): Promise<T> => {
+    const done = entry.taking.then(work)
+    entry.taking = done.catch(() => {})
+    return done
+  }
+
   const becomes = (entry: Known, next: Realm): void => {
     const before = entry.realm?.trustHash
     entry.realm = withRevocations(next, entry.revocations.entries())
@@ -108,6 +126,7 @@ export const openForeign = async (deps: ForeignDeps): Promise<Foreign> => {
   }
 
   const takeChain = async (entry: Known, chain: readonly string[], { id, minVersion }: Named): Promise<void> => {
+    if (chain.at(-1) === entry.realm?.chain.at(-1)) return
     const other = await verifyChain(chain, id)
     if (other.document.version < minVersion)
       throw new GodelError({
@@ -134,8 +153,10 @@ export const openForeign = async (deps: ForeignDeps): Promise<Foreign> => {
       const page = await net.rpc.call(peer, realmRevocations, request, { timeoutMs: limits.syncTimeoutMs })
       const fresh: Revocation[] = []
       for (const text of page.entries) fresh.push(await readRevocation(text, id))
-      const realm = mustKnow(id)
-      if ((await entry.revocations.keep(fresh, revokers(realm.document))) > 0) becomes(entry, realm)
+      await inTurn(entry, async () => {
+        const realm = mustKnow(id)
+        if ((await entry.revocations.keep(fresh, revokers(realm.document))) > 0) becomes(entry, realm)
+      })
       if (!page.more || page.last === undefined || (after !== undefined && page.last <= after)) return
       after = page.last
     }
@@ -144,9 +165,11 @@ export const openForeign = async (deps: ForeignDeps): Promise<Foreign> => {
   const learn = async (entry: Known, peer: string, head: RealmHead): Promise<void> => {
     const id = head.realm
     const { version = 0 } = entry.realm?.document ?? {}
-    if (head.version >= version && head.hash !== entry.realm?.headHash) {
+    const before = entry.realm?.headHash
+    if (head.version >= version && head.hash !== before && patience.has(peer)) {
       const { chain } = await net.rpc.call(peer, realmDocument, { realm: id }, { timeoutMs: limits.syncTimeoutMs })
-      await takeChain(entry, chain, mustName(id))
+      await inTurn(entry, () => takeChain(entry, chain, mustName(id)))
+      if (entry.realm?.headHash === before) patience.wasEmpty(peer)
     }
     if (entry.realm && head.revocations !== undefined && head.revocations !== entry.revocations.hash())
       await hearFrom(entry, peer, id)
@@ -172,9 +195,7 @@ export const openForeign = async (deps: ForeignDeps): Promise<Foreign> => {
     async learnFrom(peer, head) {
       mustName(head.realm)
       const entry = await open(head.realm)
-      const done = entry.learning.then(() => learn(entry, peer, head))
-      entry.learning = done.catch(() => {})
-      await done
+      await latest(`${head.realm}/${peer}`, () => learn(entry, peer, head))
     },
     async verify(id, certificate, peer) {
       mustName(id)

@@ -14,6 +14,7 @@ import type { Store, Write } from '../store/store.ts'
 import { retryDelayMs, type DialAttempt } from './dial-plan.ts'
 import type { Foreign } from './foreign.ts'
 import type { OwnPins } from './pins.ts'
+import { mayLeadOutside } from './public-address.ts'
 import type { Shelves } from './shelves.ts'
 
 const SPACE = 'guests'
@@ -51,7 +52,9 @@ export const createGuestSeeds = (deps: GuestSeedsDeps): GuestSeeds => {
   let loop: { stop(): void } | undefined
 
   const candidates = (realm: string): string[] => {
-    const shared = [...(shelves.of(realm)?.records() ?? [])].filter(({ ad }) => !ad.left && ad.addresses.length > 0)
+    const shared = [...(shelves.of(realm)?.records() ?? [])].filter(
+      ({ ad }) => !ad.left && ad.addresses.some(mayLeadOutside),
+    )
     const seeds = foreign.named(realm)?.seeds ?? []
     const peers = new Set([...seeds, ...shared, ...remembered.of(realm)].map(({ peer }) => peer))
     return [...peers].filter((peer) => foreign.realm(realm)?.revoked.has(peer) !== true)
@@ -100,7 +103,7 @@ export const createGuestSeeds = (deps: GuestSeedsDeps): GuestSeeds => {
     addressesOf(peer) {
       const realms = foreign.all()
       const seeds = [...realms.flatMap(({ id, seeds: own }) => [...own, ...remembered.of(id)])]
-      const shared = realms.flatMap(({ id }) => shelves.of(id)?.record(peer)?.ad.addresses ?? [])
+      const shared = realms.flatMap(({ id }) => shelves.of(id)?.record(peer)?.ad.addresses ?? []).filter(mayLeadOutside)
       return [
         ...(pins.get(peer)?.addresses ?? []),
         ...shared,

@@ -88,7 +88,10 @@ export const openMember = async (deps: MemberDeps, options: MemberOptions): Prom
   return keep(deps, await found(deps, options.realm), undefined)
 }
 
-/** The realm in the store, if there is one. An expired certificate is replaced where this node or the token can. */
+/**
+ * The realm in the store, if there is one. An expired certificate is replaced where this node or the token can, and a node that
+ * was revoked starts all the same, to hear whether that was lifted.
+ */
 const takeUp = async (deps: MemberDeps, options: MemberOptions): Promise<Member | undefined> => {
   const { store, key, clock, log, limits } = deps
   const chainBytes = store.get(SPACE, 'chain')
@@ -124,8 +127,34 @@ const takeUp = async (deps: MemberDeps, options: MemberOptions): Promise<Member 
       return keep(deps, { chain: realm.chain, certificate: renewed }, undefined)
     }
     if (token) return keep(deps, await deps.join(token), token)
-    throw error
+    const membership = await whileOut(deps, realm, certificate)
+    if (!membership) throw error
+    log.error('this node has been revoked: it goes on alone until that is lifted', {
+      by: realm.revoked.get(key.peer)?.by,
+    })
+    return createMember(deps, revocations, realm, certificate, membership)
   }
+}
+
+/**
+ * The membership of a node that has nothing against it but that it was revoked. Every other node judges by itself, so nothing is
+ * won by starting; but that the revocation was lifted is heard from others alone, and nobody else tells it.
+ */
+const whileOut = async (
+  { key, clock }: Pick<MemberDeps, 'key' | 'clock'>,
+  realm: Realm,
+  certificate: string,
+): Promise<Membership | undefined> => {
+  const others = new Map([...realm.revoked].filter(([peer]) => peer !== key.peer))
+  if (others.size === realm.revoked.size) return undefined
+  return verifyCertificate(certificate, {
+    peer: key.peer,
+    realm: { ...realm, revoked: others },
+    wallMs: clock.wallMs(),
+  }).catch((error: unknown) => {
+    if (hasCode(error, 'CERTIFICATE_INVALID')) return undefined
+    throw error
+  })
 }
 
 /** Of a node that is in no realm the private one has this setting. */
@@ -194,6 +223,7 @@ const createMember = (
   }
 
   const learn = async (chain: readonly string[]): Promise<void> => {
+    if (chain.at(-1) === realm.chain.at(-1)) return
     const other = await verifyChain(chain, realm.id)
     const { stands, alarm } = newerRealm(realm, other)
     if (alarm)

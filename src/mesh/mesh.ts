@@ -4,14 +4,13 @@
  * mesh.ts            this map, the `Mesh` port and `startMesh`; parts.ts builds what runs and ties it together
  * membership.ts      this node's realm and certificate: taken up, founded, or had by join.ts; issuing.ts is the other side
  * trust.ts           admission of each connection (`realm.present`); certificates.ts keeps what was verified
- * view.ts            the replicated view; records.ts is its merge and what a record means; digest.ts compares two views; entries.ts keeps it small, due.ts says when,
- *                    tombstones.ts who gives way, verdict.ts why a peer is not alive
+ * view.ts            the replicated view; records.ts is its merge and what a record means; digest.ts compares two views; entries.ts keeps it small, due.ts says when, tombstones.ts who gives way, verdict.ts why a peer is not alive
  * accept.ts          the one way into the view, accusers.ts whose accusations count; gossip.ts, sync.ts with pages.ts, and serving.ts over methods.ts feed it
  * advertiser.ts      what this node says of itself, when (advertise-rate.ts), under which number (incarnation.ts)
  * liveness.ts        the failure detector as a step function; watch.ts performs it by probe.ts, ring.ts says who watches whom; probe-serving.ts evidence.ts presence.ts failover.ts
  * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; reachability.ts who relays for it; member-rpc.ts calls members; upkeep.ts renews certificates
  * governance.ts      what operators change: documents by amendments.ts, who is out by revocations.ts; notes.ts what they should hear
- * expulsion.ts       what follows when somebody is put out; realm-news.ts how gossip brings it; double.ts a copy of this node
+ * expulsion.ts       what follows when somebody is put out; realm-news.ts how gossip brings it, head-patience.ts what a peer may have fetched; double.ts a copy of this node
  * outside.ts         what is outside the realm: foreign.ts guests.ts pins.ts guest-seeds.ts who that is; share.ts shared-self.ts share-ad.ts
  *                    public-address.ts shelves.ts guest-view.ts what is told and heard; foreign-governance.ts what operators say of it
  */
@@ -229,7 +228,8 @@ export const facade = (deps: MeshDeps, parts: Parts, failover: Failover): Mesh =
     notes() {
       const admins = view.alive().flatMap(({ peer, ad }) => (roleIn(ad.certificate) === 'admin' ? [peer] : []))
       const [realm, membership, wallMs] = [member.realm(), member.membership(), clock.wallMs()]
-      return notesOf({ realm, membership, wallMs, admins, renewalFailingSinceMs: parts.failingSinceMs() })
+      const refusedBy = trust.refusedBy()
+      return notesOf({ realm, membership, wallMs, admins, refusedBy, renewalFailingSinceMs: parts.failingSinceMs() })
     },
     addressesOf: (peer) => addressesOf({ book, outside, limits }, peer),
     connect: trust.connect,

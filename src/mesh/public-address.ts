@@ -1,4 +1,4 @@
-/** Which addresses may be told outside the realm: those that mean the same node to everybody. Pure. */
+/** Which addresses may be told outside the realm, those that mean the same node to everybody, and which are dialled at its word. Pure. */
 
 /** IPv4 networks that are of one host, one site or nobody (RFC 1122, 1918, 3927, 6598, 5737, 2544, 5771, 1112). */
 const internal4 = [
@@ -28,4 +28,19 @@ export const isPublicAddress = (multiaddr: string): boolean => {
   if (protocol === 'ip4') return isPublic4(value)
   if (protocol === 'ip6') return isPublic6(value)
   return ['dns', 'dns4', 'dns6', 'dnsaddr'].includes(protocol) && isPublicName(value)
+}
+
+const leadsHome4 = /^(0|127|169\.254|22[4-9]|23\d|24\d|25[0-5])\./
+const leadsHome6 = /^(::|0+:|fe[89ab][0-9a-f]:|ff[0-9a-f]{2}:)/i
+
+/**
+ * Whether an address that a node outside the realm names may be dialled. Operators of one site announce private ones, so
+ * those may; what leads to this very host, to its link (where the metadata of clouds is) or through a relay may not.
+ */
+export const mayLeadOutside = (multiaddr: string): boolean => {
+  const [, protocol = '', value = ''] = multiaddr.split('/')
+  if (multiaddr.includes('/p2p-circuit')) return false
+  if (protocol === 'ip4') return !leadsHome4.test(value)
+  if (protocol === 'ip6') return !leadsHome6.test(value)
+  return ['dns', 'dns4', 'dns6', 'dnsaddr'].includes(protocol) && !/(^|\.)(localhost|internal)\.?$/i.test(value)
 }

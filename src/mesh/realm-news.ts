@@ -4,6 +4,7 @@ import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import { revokers, readRevocation } from '../identity/revocation.ts'
 import type { RealmNews } from './gossip.ts'
+import { createPatience } from './head-patience.ts'
 import type { Member } from './membership.ts'
 import type { RealmHead } from './methods.ts'
 
@@ -16,14 +17,7 @@ export const createRealmNews = (deps: {
 }): RealmNews => {
   const { member, clock, limits, learnFrom } = deps
   const underWay = new Map<string, Promise<void>>()
-  const emptyUntilMs = new Map<string, number>()
-
-  /** A peer whose heads had nothing behind them is not asked for a while: a chain is long to fetch and to check. */
-  const wasEmpty = (peer: string): void => {
-    emptyUntilMs.delete(peer)
-    emptyUntilMs.set(peer, clock.monotonicMs() + limits.headPatienceMs)
-    if (emptyUntilMs.size > limits.connectionsMax) emptyUntilMs.delete(emptyUntilMs.keys().next().value!)
-  }
+  const patience = createPatience({ clock, limits })
 
   /** One fetch from a peer at a time, whatever it says meanwhile. */
   const fetchOnce = (peer: string, head: RealmHead): Promise<void> => {
@@ -47,12 +41,12 @@ export const createRealmNews = (deps: {
         throw new GodelError({ code: 'REALM_MISMATCH', expected: member.realm().id, actual: head.realm })
       if (head.hash === member.realm().headHash) return 'known'
       if (head.version < member.realm().document.version) return 'stale'
-      if (clock.monotonicMs() < (emptyUntilMs.get(from) ?? 0)) return 'stale'
+      if (!patience.has(from)) return 'stale'
       const before = member.realm().headHash
       try {
         await fetchOnce(from, head)
       } finally {
-        if (member.realm().headHash === before) wasEmpty(from)
+        if (member.realm().headHash === before) patience.wasEmpty(from)
       }
       return head.hash === member.realm().headHash ? 'news' : 'stale'
     },

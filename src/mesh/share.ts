@@ -4,11 +4,11 @@
  * with guests of that very realm, so that nothing goes on to a third one. Gossip may lose, so it is pulled as well.
  */
 import { every, type Clock } from '../base/clock.ts'
-import { hasCode, reasonOf } from '../base/errors.ts'
+import { GodelError, hasCode, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { Refusals } from '../base/refusals.ts'
-import type { GuestStanding } from '../base/standing.ts'
+import type { GuestStanding, Standing } from '../base/standing.ts'
 import { bind, type BoundMethod } from '../net/method.ts'
 import type { Net, TopicHandler } from '../net/net.ts'
 import type { Certificates } from './certificates.ts'
@@ -135,11 +135,15 @@ export const createShare = (deps: ShareDeps): Share => {
     },
     pull,
     methods: [
-      bind(shareDigests, ({ after }) => {
+      bind(shareDigests, ({ after }, { standing }) => {
+        mustBeOfRealm(shareDigests.name, standing)
         const all = offers.all().filter(({ peer }) => after === undefined || peer > after)
         return { digests: all.slice(0, limits.syncDigestsPerPage), more: all.length > limits.syncDigestsPerPage }
       }),
-      bind(sharePull, ({ peers }) => offers.page(peers)),
+      bind(sharePull, ({ peers }, { standing }) => {
+        mustBeOfRealm(sharePull.name, standing)
+        return offers.page(peers)
+      }),
     ],
     start() {
       const failed = (error: unknown) => log.warn('pulling what is shared failed', { error: reasonOf(error) })
@@ -159,6 +163,12 @@ const isNews = (theirs: ShareDigest, mine: PeerRecord | undefined): boolean =>
   (theirs.incarnation === mine.ad.incarnation &&
     Number(theirs.left) - Number(mine.ad.left) >= 0 &&
     (theirs.left !== mine.ad.left || theirs.sequence > mine.ad.sequence))
+
+/** A pin is one operator's word: what the other nodes of the realm share is for realms that the realm has named. */
+const mustBeOfRealm = (action: string, standing: Standing | undefined): void => {
+  if (standing?.kind === 'guest' && standing.by === 'pin')
+    throw new GodelError({ code: 'FORBIDDEN', action, reason: 'it is for nodes of realms, and the caller is pinned' })
+}
 
 /** What this node hands on: its own word and those of members that are shareable and still members. */
 const offersOf = ({ net, view, certificates, shelves, self, clock, limits }: ShareDeps) => {

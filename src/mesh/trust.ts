@@ -27,6 +27,8 @@ export interface Trust {
   membershipOf(peer: string): Membership | undefined
   /** A peer's certificate came by another way and was found good: the longer life counts. */
   note(certificate: string, membership: Membership): void
+  /** Who let this node in no more, with its reason, the latest last; whoever has admitted it again since is left out. */
+  refusedBy(): ReadonlyMap<string, string>
   /** Gives a newcomer time to join and come back with a certificate. */
   extend(peer: string): void
   /** Expels those whose certificate does not hold any more. */
@@ -52,6 +54,7 @@ interface TrustDeps {
     | 'syncTimeoutMs'
     | 'refusedCloseMs'
     | 'revocationsPerIssuerMax'
+    | 'refusalNotesMax'
     | 'revocationsPerPage'
   >
   addressesOf: (peer: string) => string[]
@@ -76,6 +79,7 @@ export const startTrust = (deps: TrustDeps): Trust => {
   const admitted = new Map<string, Admitted>()
   const waiting = new Map<string, { timer: Timer; atMs: number }>()
   const underWay = new Map<string, Promise<void>>()
+  const refusedBy = new Map<string, string>()
   const listeners = new Set<(peer: string, direction: Direction) => void>()
   let closed = false
 
@@ -131,11 +135,27 @@ export const startTrust = (deps: TrustDeps): Trust => {
     }
   }
 
+  /** A peer that refuses this node may know that it was revoked, of which nobody speaks to it any more. */
+  const hearWhy = async (peer: string): Promise<void> => {
+    const isOut = () => member.realm().revoked.has(net.peer)
+    const request = { realm: member.realm().id }
+    try {
+      if (!isOut()) await hearFrom(peer)
+      if (isOut()) return
+      const { chain } = await net.rpc.call(peer, realmDocument, request, { timeoutMs: limits.syncTimeoutMs })
+      await member.learn(chain)
+    } catch (error) {
+      log.debug('why a peer refuses was not heard', { peer, error: reasonOf(error) })
+    }
+  }
+
   /** Puts a peer out at once, and says why. */
   const expel = (peer: string, error: unknown): void => {
     refusals.note('a member is one no longer', peer, error)
     admitted.delete(peer)
     net.expel(peer)
+    // A connection that it was opening meanwhile is told to nobody where it was connected all the time.
+    expectWithin(peer, limits.refusedCloseMs)
   }
 
   const judge = async (
@@ -170,6 +190,7 @@ export const startTrust = (deps: TrustDeps): Trust => {
     const isNew = !net.isAdmitted(peer)
     stopWaiting(peer)
     admitted.set(peer, granted)
+    refusedBy.delete(peer)
     net.admit(peer, { kind: 'member', role: granted.membership.role })
     if (ad) deps.onAd(peer, ad)
     if (!isNew) return
@@ -182,12 +203,23 @@ export const startTrust = (deps: TrustDeps): Trust => {
     return { certificate: certificate(), head: head(), ...(isOfRealm && { ad: await deps.ownAd() }) }
   }
 
+  /** The last word of each, and of no more than a few: an operator needs to hear that it is so, and why. */
+  const keepRefusal = (peer: string, reason: string): void => {
+    refusedBy.delete(peer)
+    refusedBy.set(peer, reason)
+    if (refusedBy.size > limits.refusalNotesMax) refusedBy.delete(refusedBy.keys().next().value!)
+  }
+
   const show = async (peer: string): Promise<Presented> => {
     try {
       const shown = await introduction(deps.isOfRealm(peer))
       return await net.rpc.call(peer, realmPresent, shown, { timeoutMs: limits.presentTimeoutMs })
     } catch (error) {
       if (hasCode(error, ...noMember)) refusals.note('was refused by a peer', peer, error)
+      if (hasCode(error, 'CERTIFICATE_INVALID')) {
+        keepRefusal(peer, error.detail.reason)
+        await hearWhy(peer)
+      }
       throw error
     }
   }
@@ -229,6 +261,7 @@ export const startTrust = (deps: TrustDeps): Trust => {
       await (signal ? orAborted(running, signal) : running)
     },
     learnFrom,
+    refusedBy: () => refusedBy,
     async presented(peer, shown) {
       try {
         const granted = await judge(peer, shown)

@@ -1,6 +1,24 @@
-/** Multiaddrs as text: which are direct, which go through a relay, and which a peer is worth being told. */
+/** Multiaddrs as text: which are any, which are direct, which go through a relay, and which a peer is worth being told. */
+import { multiaddr } from '@multiformats/multiaddr'
 
 const ipOf = (address: string): string | undefined => /^\/ip[46]\/([^/]+)/.exec(address)?.[1]
+
+const parses = (address: string): boolean => {
+  try {
+    multiaddr(address)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Whether a node can listen there: an IP address, a TCP port, and `/ws` behind it for WebSockets. */
+export const isListenable = (address: string): boolean =>
+  /^\/ip[46]\/[^/]+\/tcp\/\d+(\/ws)?$/.test(address) && parses(address)
+
+/** Whether a node may be dialled there: an address or a name, and a TCP port; what else is behind it has to be a multiaddr. */
+export const isDialable = (address: string): boolean =>
+  /^\/(ip4|ip6|dns|dns4|dns6)\/[^/]+\/tcp\/\d+(\/|$)/.test(address) && parses(address)
 
 export const isCircuit = (address: string): boolean => address.includes('/p2p-circuit')
 export const isLoopback = (address: string): boolean => /^\/ip4\/127\.|^\/ip6\/::1\//.test(address)

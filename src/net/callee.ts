@@ -31,6 +31,7 @@ export const createRates = (clock: Pick<Clock, 'monotonicMs'>, limits: Limits): 
   return {
     open: bucket(limits.rpcOpenCallsPerSecond, limits.rpcOpenCallsBurst),
     sync: bucket(limits.rpcSyncCallsPerSecond, limits.rpcSyncCallsBurst),
+    act: bucket(limits.rpcActsPerSecond, limits.rpcActsBurst),
     call: bucket(limits.rpcCallsPerSecond, limits.rpcCallsPerSecond),
   }
 }

@@ -29,8 +29,11 @@ export interface Method<Request = unknown, Response = unknown, Incoming = unknow
   readonly parseIncoming: Parse<Incoming>
 }
 
-/** `open`: what anyone may call; `sync`: what makes this node read and send much; `call`: everything else. */
-export type RateClass = 'open' | 'sync' | 'call'
+/**
+ * `open`: what anyone may call; `sync`: what makes this node read and send much; `act`: what starts, ends or lists agents, and
+ * costs a process, a write to disk or many records; `call`: everything else.
+ */
+export type RateClass = 'open' | 'sync' | 'act' | 'call'
 
 /** What a handler knows about the call that it answers. */
 export interface CallContext<Incoming = unknown> {

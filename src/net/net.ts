@@ -154,7 +154,7 @@ export interface Net {
   admit(peer: string, standing: Standing): void
   /** The standing of an admitted peer. */
   standingOf(peer: string): Standing | undefined
-  /** Takes admission back and closes the connection. */
+  /** Takes admission back and cuts the connections, with every call and stream on them, whatever the peer does. */
   expel(peer: string): void
   isAdmitted(peer: string): boolean
   readonly rpc: Rpc

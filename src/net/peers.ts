@@ -145,6 +145,13 @@ export const createPeers = (deps: PeersDeps): Peers => {
     deadline.done()
   }
 
+  /** At once, with every stream and call on them: a close that asks the other end to agree can be drawn out by it. */
+  const cut = (peer: string) => {
+    const id = idOf(peer)
+    if (id === undefined || host === undefined) return
+    for (const connection of host.getConnections(id)) connection.abort(new Error('the peer was put out'))
+  }
+
   const unreachable = (peer: string, reason: string, cause?: unknown) =>
     new GodelError({ code: 'PEER_UNREACHABLE', peer, reason }, { cause })
 
@@ -239,7 +246,7 @@ export const createPeers = (deps: PeersDeps): Peers => {
 
     expel(peer) {
       end(peer)
-      void closeAll(peer)
+      cut(peer)
     },
 
     isAdmitted: (peer) => admitted.has(peer),

@@ -141,7 +141,8 @@ export const createPubsub = (deps: PubsubDeps): PubsubHost => {
   return {
     service(components) {
       gossip = gossipsub(options)(components) as GossipSub
-      onlyWhatIsTaken(gossip as unknown as Receiver, { takesPart, room: roomFor })
+      const isGuest = (peer: string) => deps.standingOf(peer)?.kind === 'guest'
+      onlyWhatIsTaken(gossip as unknown as Receiver, { isGuest, takesPart, room: roomFor })
       forgetOldest(gossip as unknown as Seeing, limits.gossipSeenMax)
       return gossip
     },
@@ -170,39 +171,52 @@ export const createPubsub = (deps: PubsubDeps): PubsubHost => {
   }
 }
 
-/** What gossipsub has beyond its declared interface: the one way in of what peers send. */
+/** What gossipsub has beyond its declared interface: the one way in of what peers send, and the messages of late. */
 interface Receiver {
   handleReceivedRpc(from: PeerId, rpc: ReceivedRpc): Promise<void>
+  mcache: { get(id: Uint8Array): { topic: string } | undefined }
 }
 interface ReceivedRpc {
   subscriptions?: { topic?: string }[]
   messages?: { topic?: string }[]
-  control?: { graft: { topicID?: string }[] }
+  control?: {
+    graft: { topicID?: string }[]
+    ihave: { topicID?: string }[]
+    iwant: { messageIDs: Uint8Array[] }[]
+  }
+}
+
+interface Taken {
+  isGuest(peer: string): boolean
+  takesPart(peer: string, topic: string): boolean
+  room(peer: string, messages: number): number
 }
 
 /**
- * Lets a peer take part in some topics only, and at its rate: what it says on others (subscriptions, grafts, messages) and
- * beyond it is dropped before gossipsub sees it, so that nothing of them is sent to it either. Ids of messages are hashes of
- * their content, so it cannot ask for one that it has not seen.
+ * Lets a peer take part in some topics only, and at its rate: what it says on others (subscriptions, grafts, messages, what it
+ * has and what it wants) and beyond it is dropped before gossipsub sees it, so that nothing of them is sent to it either.
  */
-const onlyWhatIsTaken = (
-  gossip: Receiver,
-  {
-    takesPart,
-    room,
-  }: { takesPart(peer: string, topic: string): boolean; room(peer: string, messages: number): number },
-): void => {
+const onlyWhatIsTaken = (gossip: Receiver, { isGuest, takesPart, room }: Taken): void => {
   const { handleReceivedRpc } = gossip
   gossip.handleReceivedRpc = (from, rpc) => {
     const peer = from.toString()
-    const allowed = ({ topic }: { topic?: string }) => takesPart(peer, topic ?? '')
-    const messages = rpc.messages?.filter(allowed) ?? []
+    const allowed = ({ topic, topicID = topic }: { topic?: string; topicID?: string }) => takesPart(peer, topicID ?? '')
+    const isItsOwn = (id: Uint8Array) => allowed({ topic: gossip.mcache.get(id)?.topic ?? '' })
+    const { control, messages = [], subscriptions = [] } = rpc
+    const heard = messages.filter(allowed)
     return handleReceivedRpc.call(gossip, from, {
       ...rpc,
-      subscriptions: rpc.subscriptions?.filter(allowed) ?? [],
-      messages: messages.slice(0, room(peer, messages.length)),
-      ...(rpc.control && {
-        control: { ...rpc.control, graft: rpc.control.graft.filter(({ topicID }) => takesPart(peer, topicID ?? '')) },
+      subscriptions: subscriptions.filter(allowed),
+      messages: heard.slice(0, room(peer, heard.length)),
+      ...(control && {
+        control: {
+          ...control,
+          graft: control.graft.filter(allowed),
+          ihave: control.ihave.filter(allowed),
+          iwant: isGuest(peer)
+            ? control.iwant.map(({ messageIDs }) => ({ messageIDs: messageIDs.filter(isItsOwn) }))
+            : control.iwant,
+        },
       }),
     })
   }

@@ -5,12 +5,13 @@ import { every, type Clock } from '../base/clock.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 
-const overPino = (logger: Logger): Log => ({
-  debug: (message, fields) => logger.debug(fields ?? {}, message),
-  info: (message, fields) => logger.info(fields ?? {}, message),
-  warn: (message, fields) => logger.warn(fields ?? {}, message),
-  error: (message, fields) => logger.error(fields ?? {}, message),
-  child: (fields) => overPino(logger.child(fields)),
+/** What is still said once the file is closed, by something that was under way, is dropped: pino would throw. */
+const overPino = (logger: Logger, isOpen: () => boolean): Log => ({
+  debug: (message, fields) => void (isOpen() && logger.debug(fields ?? {}, message)),
+  info: (message, fields) => void (isOpen() && logger.info(fields ?? {}, message)),
+  warn: (message, fields) => void (isOpen() && logger.warn(fields ?? {}, message)),
+  error: (message, fields) => void (isOpen() && logger.error(fields ?? {}, message)),
+  child: (fields) => overPino(logger.child(fields), isOpen),
 })
 
 /** Opens the log at `path` (mode 0600); a full file becomes `path.1`. `level` is debug, info, warn or error. */
@@ -25,7 +26,9 @@ export const openFileLog = (
   }
   rotate()
   const destination = pino.destination({ dest: path, sync: true, mode: 0o600 })
-  const log = overPino(pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination))
+  let isOpen = true
+  const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination)
+  const log = overPino(logger, () => isOpen)
   const rotation = every(
     clock,
     () => limits.logRotateIntervalMs,
@@ -35,6 +38,7 @@ export const openFileLog = (
   return {
     log,
     close: () => {
+      isOpen = false
       rotation.stop()
       destination.end()
     },

@@ -50,7 +50,7 @@ import { drainReport, openDrain } from './drain.ts'
 import { openFileAudit } from './file-audit.ts'
 import { openFileLog } from './file-log.ts'
 import { listenAddresses, rememberPort } from './listen-port.ts'
-import { acceptedPeers, slotsOf, traitsOf, type NodeOptions } from './options.ts'
+import { acceptedPeers, checkOptions, slotsOf, traitsOf, type NodeOptions } from './options.ts'
 import { guestsOf, watchGrants } from './outside.ts'
 import { createPrometheusMeter } from './prometheus-meter.ts'
 import { createRealClock } from './real-clock.ts'
@@ -81,6 +81,7 @@ export interface RunningNode {
 
 /** Starts a node. Every refusal of its parts comes through as it is; what was started by then is stopped again. */
 export const startNode = async (options: NodeOptions): Promise<RunningNode> => {
+  checkOptions(options, limits)
   await using unwinding = new AsyncDisposableStack()
   const parts = await build(options, unwinding)
   const { net, mesh, api, traits, isolation, failed } = parts
@@ -171,10 +172,10 @@ const build = async (options: NodeOptions, stack: AsyncDisposableStack) => {
     },
     { realm: options.realm, join: options.join, bootstrap: options.bootstrap, announce: options.announce },
   )
+  stack.defer(() => mesh.close())
   told.mesh = mesh
   await pinAccepted(mesh, options)
   mesh.onRevoked(admission.forget)
-  stack.defer(() => mesh.close())
 
   const rooms = await startRooms({ dataDir, net, mesh, store, clock, log, audit, traits, isolation, admission }, stack)
   const services = createServices({
@@ -278,6 +279,7 @@ const startRooms = async (deps: RoomDeps, stack: AsyncDisposableStack): Promise<
   const uploads = createUploads({ clock, limits }, { dataDir })
   const host = await openHost({
     peer,
+    realm: mesh.realm().id,
     store,
     clock,
     log: agentLog,

@@ -12,6 +12,7 @@ import { GodelError, hasCode } from '../base/errors.ts'
 import { peerIdPattern } from '../base/ids.ts'
 import type { Limits } from '../base/limits.ts'
 import { parser, type Parse } from '../base/schema.ts'
+import { isDialable, isListenable } from '../net/addresses.ts'
 
 export interface NodeOptions {
   /** The realm's name: made on a fresh data directory, joined with `join`, and checked against what is there otherwise. */
@@ -109,18 +110,54 @@ const shareFractionOf = ({ shareable, shareFraction = 1 }: NodeOptions): number 
   })
 }
 
+const invalid = (field: string, reason: string) => new GodelError({ code: 'INVALID_ARGUMENT', field, reason })
+
+/** A multiaddr that ends in a PeerId, as its two parts. */
+const dialled = (text: string): { peer: string; address: string } | undefined => {
+  const [, address = '', peer = ''] = /^(\/.+)\/p2p\/([^/]+)$/.exec(text) ?? []
+  return isPeer(peer) && isDialable(address) ? { peer, address } : undefined
+}
+const isPeer = (text: string): boolean => new RegExp(peerIdPattern).test(text)
+
 /** What `--accept-peer` pins. INVALID_ARGUMENT for what is neither a PeerId nor a multiaddr with one. */
 export const acceptedPeers = ({ acceptPeers = [] }: NodeOptions): { peer: string; addresses: string[] }[] =>
   acceptPeers.map((text) => {
-    const [, address, peer = text] = /^(\/.+)\/p2p\/([^/]+)$/.exec(text) ?? []
-    if (!new RegExp(peerIdPattern).test(peer))
-      throw new GodelError({
-        code: 'INVALID_ARGUMENT',
-        field: '--accept-peer',
-        reason: `${text} is neither a PeerId nor a multiaddr that ends in /p2p/PEER`,
-      })
-    return { peer, addresses: address === undefined ? [] : [address] }
+    if (isPeer(text)) return { peer: text, addresses: [] }
+    const found = dialled(text)
+    if (found === undefined)
+      throw invalid('--accept-peer', `${text} is neither a PeerId nor a multiaddr that ends in /p2p/PEER`)
+    return { peer: found.peer, addresses: [found.address] }
   })
+
+/** INVALID_ARGUMENT for addresses and ports that are none. */
+const checkAddresses = ({ listen, announce = [], bootstrap, websocket = 0 }: NodeOptions): void => {
+  const portsMax = 65_535
+  for (const each of listen)
+    if (!isListenable(each))
+      throw invalid(
+        '--listen',
+        `${each} is no address such as /ip4/0.0.0.0/tcp/7374, /ip6/::/tcp/0 or one with /ws behind`,
+      )
+  for (const each of announce)
+    if (!isDialable(each))
+      throw invalid('--announce', `${each} is no multiaddr such as /dns4/host.example.org/tcp/7374`)
+  for (const each of bootstrap)
+    if (!dialled(each))
+      throw invalid(
+        '--bootstrap',
+        `${each} is no multiaddr that ends in /p2p/PEER, such as /ip4/10.0.0.7/tcp/7374/p2p/12D3KooW...`,
+      )
+  if (!Number.isSafeInteger(websocket) || websocket < 0 || websocket > portsMax)
+    throw invalid('--websocket', `must be a port from 0 to ${portsMax}`)
+}
+
+/** Everything that can be wrong with them in themselves, before anything is made or started. INVALID_ARGUMENT. */
+export const checkOptions = (options: NodeOptions, limits: Pick<Limits, 'capacityDefault' | 'capacityMax'>): void => {
+  checkAddresses(options)
+  acceptedPeers(options)
+  traitsOf(options, 'none')
+  slotsOf(options, limits)
+}
 
 /** The number of slots. INVALID_ARGUMENT out of bounds. */
 export const slotsOf = (options: NodeOptions, limits: Pick<Limits, 'capacityDefault' | 'capacityMax'>): number => {

@@ -19,7 +19,7 @@ export const guestsOf =
 
 interface GrantDeps {
   host: Host
-  mesh: Pick<Mesh, 'realm'>
+  mesh: Pick<Mesh, 'realm' | 'onRevoked'>
   peer: string
   pins: () => Grants['pins']
   clock: Clock
@@ -27,17 +27,20 @@ interface GrantDeps {
   limits: Pick<Limits, 'grantCheckMs'>
 }
 
-/** Ends the agents of realms and nodes whose grant was withdrawn, soon after it was. Gives the function that ends the watch. */
+/**
+ * Ends the agents of realms and nodes whose grant was withdrawn, soon after it was, and those of a node that was revoked, at
+ * once. Gives the function that ends the watch.
+ */
 export const watchGrants = ({ host, mesh, peer, pins, clock, log, limits }: GrantDeps): (() => void) => {
   const check = (): Promise<void> => {
-    const { id, document } = mesh.realm()
-    return host.endWhere((agent) => outstayed(agent, { ...document, pins: pins() }, { here: id, self: peer }))
+    const { id, document, revoked } = mesh.realm()
+    return host.endWhere((agent) => outstayed(agent, { ...document, revoked, pins: pins() }, { here: id, self: peer }))
   }
-  const loop = every(
-    clock,
-    () => limits.grantCheckMs,
-    check,
-    (error) => log.warn('ending what was withdrawn failed', { error: reasonOf(error) }),
-  )
-  return () => loop.stop()
+  const failed = (error: unknown) => log.warn('ending what was withdrawn failed', { error: reasonOf(error) })
+  const off = mesh.onRevoked(() => void check().catch(failed))
+  const loop = every(clock, () => limits.grantCheckMs, check, failed)
+  return () => {
+    off()
+    loop.stop()
+  }
 }

@@ -74,6 +74,10 @@ const peerOf = (node: string, { view }: Pick<Mesh, 'view'>): string => {
 }
 
 /** Null for a node in none. */
+const governedBy = ({ governance }: Mesh) => ({
+  revocations: governance.revocations().length,
+  realms: governance.foreignRealms().length,
+})
 const realmOf = (mesh: Mesh) => (mesh.isStandalone() ? null : { id: mesh.realm().id, name: mesh.realm().name })
 
 const nodeReport = (deps: ReportDeps): NodeStatusReport => {
@@ -81,12 +85,13 @@ const nodeReport = (deps: ReportDeps): NodeStatusReport => {
   const peers = { alive: 0, suspect: 0, down: 0, left: 0, recovering: 0 }
   for (const entry of mesh.view.entries()) if (!entry.self) peers[entry.state]++
   const capacity = admission.capacity()
+  const standalone = mesh.isStandalone()
   return {
     peer: net.peer,
     name: traits.name,
     version,
     realm: realmOf(mesh),
-    ...(!mesh.isStandalone() && { role: mesh.membership().role }),
+    ...(!standalone && { role: mesh.membership().role }),
     startedAtMs,
     dataDir,
     api: deps.api(),
@@ -100,8 +105,7 @@ const nodeReport = (deps: ReportDeps): NodeStatusReport => {
     certificateExpiresAtMs: mesh.membership().expiresAtMs,
     notes: mesh.notes(),
     trust: {
-      revocations: mesh.governance.revocations().length,
-      realms: mesh.governance.foreignRealms().length,
+      ...(standalone ? { revocations: 0, realms: 0 } : governedBy(mesh)),
       pins: mesh.pins.list().length,
     },
     isolation: { level: isolation.level, ...(isolation.reason !== undefined && { reason: isolation.reason }) },

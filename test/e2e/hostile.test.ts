@@ -8,25 +8,18 @@ import { encode } from '../../src/base/codec.ts'
 import { mintId } from '../../src/base/ids.ts'
 import { limits } from '../../src/base/limits.ts'
 import { topicOf } from '../../src/mesh/gossip.ts'
-import { nodeHeartbeat, viewPush } from '../../src/mesh/methods.ts'
+import { nodeHeartbeat } from '../../src/mesh/methods.ts'
 import { bulkEnd, bulkFrame } from '../../src/net/bulk-frame.ts'
 import { Kind } from '../../src/net/frame.ts'
 import type { BoundMethod } from '../../src/net/method.ts'
 import type { Net } from '../../src/net/net.ts'
 import { sealGrant } from '../../src/ownership/records.ts'
+import { amendRealm, foundRealm, verifyChain } from '../../src/identity/realm-document.ts'
 import { signRevocation } from '../../src/identity/revocation.ts'
+import { overtakenAd, requestsOf, seed, storm } from '../support/attacks.ts'
 import { forgeries } from '../support/forgeries.ts'
 import { garbageFor, nearly, pack } from '../support/garbage.ts'
-import {
-  frame,
-  gossipRpc,
-  join,
-  present,
-  startRawPeer,
-  type Credentials,
-  type Outcome,
-  type RawPeer,
-} from '../support/raw-peer.ts'
+import { frame, gossipRpc, join, present, startRawPeer, type Credentials, type RawPeer } from '../support/raw-peer.ts'
 import { startSiege, type Siege } from '../support/siege.ts'
 import { waitFor } from '../support/wait.ts'
 
@@ -49,9 +42,6 @@ vi.mock(import('../../src/net/net.ts'), async (original) => {
   }
   return { ...room, startNet }
 })
-
-const missing = 'ag_0192f0c1-2345-7abc-8def-0123456789ab'
-const seed = process.env['GODEL_SEED'] === undefined ? {} : { seed: Number(process.env['GODEL_SEED']) }
 
 let siege: Siege
 let net: Net
@@ -99,49 +89,7 @@ afterEach(async () => {
   expect(lines.length).toBeLessThan(100)
 })
 
-/** For every method a request that passes its schema and, called by a member, changes nothing. */
-const requests = async (): Promise<Record<string, unknown>> => {
-  const { honest } = siege
-  const envelope = await overtakenAd()
-  const spec = {
-    ...{ id: missing, realm: credentials.head.realm, owner: member.peer, role: 'worker', runtime: 'imaginary' },
-    ...{ labels: { a: 'b' }, requirements: { node: 'nobody', region: 'nowhere' } },
-  }
-  const grant = await sealGrant({ seal: member.seal, open: net.open }, missing, 1, net.peer)
-  const { held } = (await honest.net.rpc.call(net.peer, methodOf('record.get') as never, { agent } as never)) as any
-  return {
-    'realm.join': { token: usedUp },
-    'realm.present': { ...credentials, ad: { envelope, ageMs: 5 } },
-    'realm.document': { realm: credentials.head.realm },
-    'realm.revocations': { realm: credentials.head.realm, after: 'nobody/nothing' },
-    'realm.renew': {},
-    'view.sync': {},
-    'view.digests': { buckets: [0, 1, 63], after: net.peer },
-    'view.pull': { peers: [net.peer, honest.net.peer] },
-    'view.push': { records: [{ envelope, ageMs: 0, accusations: [] }] },
-    'node.heartbeat': {},
-    'node.left': { envelope },
-    'node.dialback': {},
-    'record.put': held,
-    'record.get': { agent },
-    'record.hand': held,
-    'agent.reserve': { spec, epoch: 1 },
-    'agent.spawn': { spec, epoch: 1, grant, reservation: 'rs_none', staged: false },
-    'agent.status': { agent },
-    'agent.list': { unanswered: [net.peer] },
-    'agent.release': { reservation: 'rs_none' },
-    'agent.kill': { agent: missing, purge: true },
-    'agent.exec': { agent: missing, epoch: 1, spec: { command: 'true', args: ['x'], env: { A: 'b' }, cwd: '.' } },
-  }
-}
-/** A word of the honest member that the node has a later one of: whoever repeats it tells nothing. */
-const overtakenAd = async (): Promise<Uint8Array> => {
-  const { mesh, net: own } = siege.honest
-  const overtaken = await mesh.ownAd()
-  const records = [{ envelope: await mesh.ownAd(), ageMs: 0, accusations: [] }]
-  await own.rpc.call(net.peer, viewPush, { records })
-  return overtaken
-}
+const requests = () => requestsOf(siege, net, { raw: member, shown: credentials, agent, usedUp })
 const methodOf = (name: string) => methods.find((method) => method.name === name)!
 
 test('every method that the node registers is attacked here', async () => {
@@ -149,16 +97,7 @@ test('every method that the node registers is attacked here', async () => {
   expect(Object.keys(await requests()).toSorted()).toEqual(names.toSorted())
 })
 
-/** Calls a method with garbage, many times; what comes of each call goes to `check`. */
-const storm = async (peer: RawPeer, check: (outcome: Outcome, method: Method) => void, numRuns: number) => {
-  const table = await requests()
-  for (const method of methods) {
-    const ask = async (payload: Uint8Array) =>
-      check(await peer.ask({ name: method.name, payload, stream: method.kind === 'stream' }), method)
-    await ask(encode(table[method.name]))
-    await fc.assert(fc.asyncProperty(garbageFor(table[method.name], method.requestBytesMax), ask), { numRuns, ...seed })
-  }
-}
+const turned = (word: Uint8Array): Uint8Array => word.map((byte, at) => (at === word.length - 1 ? byte ^ 1 : byte))
 
 /** A refusal that says what is wrong, and not that the node stumbled. */
 const typed = ({ code }: { code: string }) => {
@@ -169,7 +108,7 @@ describe('a member that calls every method with garbage', () => {
   test('is answered or refused with a typed error, and changes nothing', async () => {
     await present(member, credentials)
     await storm(
-      member,
+      { raw: member, table: await requests(), methods },
       (outcome) => {
         expect(outcome.end).not.toBe('closed')
         if (outcome.end === 'error') typed(outcome)
@@ -205,9 +144,9 @@ describe('a member that calls every method with garbage', () => {
 describe('a stranger that calls every method with garbage', () => {
   test('is told that it is no member, and changes nothing', async () => {
     await storm(
-      stranger,
+      { raw: stranger, table: await requests(), methods },
       (outcome, method) => {
-        if (method.access === 'member')
+        if (method.access !== 'anyone')
           expect([{ end: 'error', code: 'NOT_A_MEMBER' }, { end: 'closed' }]).toContainEqual(outcome)
         else if (!['realm.document', 'realm.revocations'].includes(method.name)) expect(outcome.end).not.toBe('answer')
         if (outcome.end === 'error') typed(outcome)
@@ -262,15 +201,20 @@ describe.each([
 
 describe('a member that gossips what is not true', () => {
   const topic = () => topicOf(credentials.head.realm)
+  let stream: Awaited<ReturnType<RawPeer['open']>> | undefined
   /** Sends messages and waits until the node has judged so many of them. */
   const gossip = async (messages: readonly Uint8Array[], judged: number) => {
     const earlier = await siege.metric('gossip_messages_refused')
-    const stream = await member.open('/meshsub/1.2.0')
+    if (stream?.writeStatus !== 'writable') stream = await member.open('/meshsub/1.2.0')
     for (let at = 0; at < messages.length; at += 100) {
       if (!stream.send(gossipRpc(topic(), messages.slice(at, at + 100)))) await stream.onDrain()
     }
     const all = async () => (await siege.metric('gossip_messages_refused')) - earlier >= judged
     await waitFor(`${judged} messages are judged`, all)
+  }
+  const chainOf = async (realm: string): Promise<string[]> => {
+    const shown = await member.ask({ name: 'realm.document', payload: encode({ realm }) })
+    return shown.end === 'answer' ? (shown.value as { chain: string[] }).chain : []
   }
   const forged = () =>
     forgeries({
@@ -300,12 +244,58 @@ describe('a member that gossips what is not true', () => {
     await gossip([...words, encode({ kind: 'head', envelope: encode(head) })], words.length + 1)
   })
 
+  test('makes the node fetch next to nothing with ten thousand documents that are not there', async () => {
+    const { realm } = credentials.head
+    const head = (n: number) =>
+      encode({ kind: 'head', envelope: encode({ realm, version: 2 + (n % 200), hash: `${n}`.padStart(64, 'f') }) })
+    member.answers['realm.document'] = { chain: await chainOf(realm) }
+    const earlier = member.asked.length
+    const asked = () => member.asked.slice(earlier).filter((name) => name === 'realm.document').length
+    let told = 0
+    const isAsked = async () => {
+      await gossip([head(told++)], 1)
+      return asked() > 0
+    }
+    await waitFor('the node asks for one', isAsked, { everyMs: 500 })
+    await gossip(
+      Array.from({ length: 10_000 }, (_, n) => head(told + n)),
+      9_000,
+    )
+    expect(asked()).toBeLessThan(4)
+  })
+
+  test('brings in no document of its own making, however long the chain of them is', async () => {
+    const { realm } = credentials.head
+    const chain = await chainOf(realm)
+    const genuine = await verifyChain(chain)
+    const wallMs = Date.now()
+    const alone = await foundRealm({ name: 'lab', rootKey: member.key, founder: member.peer, wallMs })
+    const forked = await amendRealm(alone, member.key, { settings: { mine: true } }, wallMs)
+    const chains = [
+      alone.chain,
+      [...chain, forked.chain[1]!],
+      [...chain, ...Array.from({ length: 255 }, () => forked.chain[1]!)],
+      Array.from({ length: 256 }, () => chain[0]!),
+      [...chain.slice(0, -1), forked.chain[1]!],
+    ]
+    for (const [n, forgery] of chains.entries()) {
+      member.answers['realm.document'] = { chain: forgery }
+      const earlier = member.asked.length
+      const head = { realm, version: genuine.document.version + 1 + n, hash: `${n}`.padStart(64, 'e') }
+      await member.ask({ name: 'realm.present', payload: encode({ ...credentials, head }) })
+      await waitFor('the node has asked for it', () => member.asked.slice(earlier).includes('realm.document'))
+    }
+    delete member.answers['realm.document']
+    const { head } = (await present(member, credentials)) as any
+    expect([head.version, head.hash]).toEqual([genuine.document.version, genuine.headHash])
+  })
+
   test('has forgeries refused that it hands over by view sync too', async () => {
     for (const [what, { envelope, kind }] of Object.entries(await forged())) {
       const record =
         kind === 'ad'
           ? { envelope, ageMs: 0, accusations: [] }
-          : { envelope: await overtakenAd(), ageMs: 0, accusations: [{ envelope, ageMs: 0 }] }
+          : { envelope: await overtakenAd(siege), ageMs: 0, accusations: [{ envelope, ageMs: 0 }] }
       const pushed = await member.ask({ name: 'view.push', payload: encode({ records: [record] }) })
       // One that is too large is refused with the whole page.
       const refused = pushed.end === 'answer' ? (pushed.value as { refused: number }).refused === 1 : pushed.end
@@ -313,8 +303,23 @@ describe('a member that gossips what is not true', () => {
     }
   })
 
+  test('does not stop the node by its own words, old ones and present ones, however young it says that they are', async () => {
+    const words: Uint8Array[] = []
+    for (const _ of [1, 2, 3]) {
+      const own = await member.ask({ name: 'node.heartbeat', payload: encode({}) })
+      if (own.end === 'answer') words.push((own.value as { envelope: Uint8Array }).envelope)
+    }
+    const made = Object.values(await forged()).slice(0, 4)
+    const told = [...words, ...words.map((word) => turned(word)), ...made.map((one) => one.envelope)]
+    for (const envelope of told) {
+      await member.ask({ name: 'view.push', payload: encode({ records: [{ envelope, ageMs: 0, accusations: [] }] }) })
+      await member.ask({ name: 'node.left', payload: encode({ envelope }) })
+      await member.ask({ name: 'realm.present', payload: encode({ ...credentials, ad: { envelope, ageMs: 0 } }) })
+    }
+  })
+
   test('brings no old word back, be it of one who is here or of one who has left', async () => {
-    const old = await Promise.all([overtakenAd(), overtakenAd(), siege.lastWordOfGuest])
+    const old = await Promise.all([overtakenAd(siege), overtakenAd(siege), siege.lastWordOfGuest])
     await gossip(
       old.map((envelope) => encode({ kind: 'ad', envelope })),
       old.length,

@@ -93,7 +93,14 @@ describe('the packed tarball', () => {
       .trim()
       .split('\n')
       .map((name) => name.replace(/^package\//, ''))
-    for (const wanted of ['bin/godel-node.cjs', 'bin/runtime.cjs', 'dist/cli/main.js', 'LICENSE', 'README.md']) {
+    for (const wanted of [
+      'bin/godel-node.cjs',
+      'bin/runtime.cjs',
+      'dist/cli/main.js',
+      'LICENSE',
+      'README.md',
+      'docs/operating.md',
+    ]) {
       expect(files).toContain(wanted)
     }
     expect(files.filter((name) => /^(?:src|test|scripts|node_modules)\//.test(name))).toEqual([])

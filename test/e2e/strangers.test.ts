@@ -89,3 +89,16 @@ const foreignRealm = async (): Promise<string> => {
   await node.end()
   return dataDir
 }
+
+test('a node in no realm shows itself, and pins others by the commands alone', async () => {
+  const [one, two] = [await bed.start({ name: 'one', realm: null }), await bed.start({ name: 'two', realm: null })]
+  expect(await one.json(['status'])).toMatchObject({ realm: null, trust: { revocations: 0, realms: 0, pins: 0 } })
+  await one.json(['federation', 'register', `${two.ready.listen[0]}/p2p/${two.ready.peerId}`, '--scope', 'exec'])
+  const registered = await two.cli(['federation', 'register', one.ready.peerId, '--scope', 'exec'])
+  expect(registered).toMatchObject({ code: 0, stderr: expect.stringContaining('Its operator pins this node too') })
+  await waitFor('they see each other', async () => {
+    const { peers } = await one.json<{ peers: { name: string; state: string }[] }>(['peers'])
+    return peers.some(({ name, state }) => name === 'two' && state === 'alive')
+  })
+  expect((await one.cli(['realm', 'invite'])).stderr).toContain('takes a realm')
+})

@@ -127,7 +127,7 @@ export const startAgentNode = async (spec: {
   })
   const workspaces = createWorkspaces({ clock, log, limits, sandbox: createSandbox('none'), watchdog }, { dataDir })
   const host = await openHost({
-    ...{ peer, store, clock, log, limits, admission, workspaces, watchdog, traits },
+    ...{ peer, realm, store, clock, log, limits, admission, workspaces, watchdog, traits },
     isolation: traits.isolation,
     async *runExec({ execId, epoch }) {
       yield { type: 'started', execId, epoch }

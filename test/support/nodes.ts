@@ -82,9 +82,12 @@ export const openCli = (args: string[], env?: Record<string, string>): ChildProc
 
 export interface NodeSpec {
   name: string
-  realm?: string
+  /** `lab` unless told; null for a node in none. */
+  realm?: string | null
   join?: string
   args?: string[]
+  /** Multiaddrs; one of the machine's own address with a free port unless told. */
+  listen?: string[]
   dataDir?: string
   env?: Record<string, string>
   /** Where it runs and where its commands are given; this host unless told. */
@@ -106,8 +109,10 @@ export const createTestBed = () => {
     const dataDir = spec.dataDir ?? (await directory(spec.name))
     const [file, ...args] = commandOn(spec.machine, [
       'start',
-      ...['--json', '--name', spec.name, '--data-dir', dataDir, '--realm', spec.realm ?? 'lab'],
-      ...['--api-port', '0', '--listen', `/ip4/${spec.machine?.address ?? '127.0.0.1'}/tcp/0`],
+      ...['--json', '--name', spec.name, '--data-dir', dataDir],
+      ...(spec.realm === null ? [] : ['--realm', spec.realm ?? 'lab']),
+      ...['--api-port', '0'],
+      ...(spec.listen ?? [`/ip4/${spec.machine?.address ?? '127.0.0.1'}/tcp/0`]).flatMap((each) => ['--listen', each]),
       ...takesOthers,
       ...(spec.join === undefined ? [] : ['--join', spec.join]),
       ...(spec.args ?? []),

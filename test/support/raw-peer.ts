@@ -18,6 +18,7 @@ import {
   createFrameReader,
   frameHeaderBytes,
   Kind,
+  readRequest,
   requestBytes,
   writeHead,
   writeRequest,
@@ -39,11 +40,21 @@ export interface RawPeer {
   readonly peer: string
   readonly key: NodeKey
   readonly connected: boolean
+  /** The names of the requests that the node has sent to it. */
+  readonly asked: string[]
+  /** What it answers to requests of the node, by name; nothing to all others. */
+  readonly answers: Record<string, unknown>
+  /** Told of every answer and refusal, as bytes. */
+  tap: ((body: Buffer) => void) | undefined
+  /** How many connections it has. */
+  readonly connections: number
   /** Opens a stream of its own, on the connection that there is or on a new one. */
   open(protocol: string): Promise<Stream>
   /** Sends one request on the session, opened when there is none. */
   ask(request: RawRequest): Promise<Outcome>
   seal(domain: string, payload: Uint8Array): Promise<Uint8Array>
+  /** From now on takes gossip; gives what came by then, as it came. */
+  hearGossip(): Promise<() => Buffer>
   /** Opens a connection beside those that there are. */
   dialAgain(): Promise<void>
   /** Cuts its connections, as a program that ends does. */
@@ -96,13 +107,23 @@ export const startRawPeer = async (
   const waiting = new Map<number, { value?: unknown; settle: (outcome: Outcome) => void }>()
   let lastCall = 0
 
+  const asked: string[] = []
+  const answers: Record<string, unknown> = {}
+  const onRequest = (call: number, body: Buffer) => {
+    const { name } = readRequest(body)
+    asked.push(name)
+    if (name in answers) session?.send(frame(Kind.response, call, encode(answers[name])))
+  }
+
   const onFrame = (kind: number, call: number, body: Buffer) => {
-    const asked = waiting.get(call)
-    if (asked === undefined) return
-    if (kind === Kind.item) return void (asked.value ??= decode(body))
-    if (kind === Kind.response) asked.settle({ end: 'answer', value: decode(body) })
-    if (kind === Kind.end) asked.settle({ end: 'answer', value: asked.value })
-    if (kind === Kind.error) asked.settle({ end: 'error', code: (decode(body) as { code: string }).code })
+    if (kind === Kind.request) return onRequest(call, body)
+    if (kind !== Kind.calleeCredit) raw.tap?.(body)
+    const sent = waiting.get(call)
+    if (sent === undefined) return
+    if (kind === Kind.item) return void (sent.value ??= decode(body))
+    if (kind === Kind.response) sent.settle({ end: 'answer', value: decode(body) })
+    if (kind === Kind.end) sent.settle({ end: 'answer', value: sent.value })
+    if (kind === Kind.error) sent.settle({ end: 'error', code: (decode(body) as { code: string }).code })
   }
 
   const openSession = async (): Promise<Stream> => {
@@ -111,16 +132,22 @@ export const startRawPeer = async (
     opened.addEventListener('message', (event) => reader.push(event.data.subarray()))
     opened.addEventListener('close', () => {
       if (session === opened) session = undefined
-      for (const asked of [...waiting.values()]) asked.settle({ end: 'closed' })
+      for (const one of [...waiting.values()]) one.settle({ end: 'closed' })
     })
     return opened
   }
 
-  return {
+  const raw: RawPeer = {
+    asked,
+    answers,
+    tap: undefined,
     peer: key.peer,
     key,
     get connected() {
       return connections().length > 0
+    },
+    get connections() {
+      return connections().length
     },
     open,
     async ask(request) {
@@ -133,6 +160,13 @@ export const startRawPeer = async (
       return outcome.finally(() => waiting.delete(call))
     },
     seal: (domain, payload) => seal(privateKey, domain, payload),
+    async hearGossip() {
+      const heard: Uint8Array[] = []
+      await host.handle('/meshsub/1.2.0', (stream) => {
+        stream.addEventListener('message', (event) => heard.push(event.data.subarray()))
+      })
+      return () => Buffer.concat(heard)
+    },
     async dialAgain() {
       await host.dial(address, { force: true })
     },
@@ -142,6 +176,7 @@ export const startRawPeer = async (
     },
     stop: async () => host.stop(),
   }
+  return raw
 }
 
 export interface Credentials {
@@ -159,10 +194,11 @@ export const join = async (peer: RawPeer, token: string): Promise<Credentials> =
   return { certificate, head: { realm: id, version: document.version, hash: headHash } }
 }
 
-/** Shows its certificate, so that it is admitted. */
-export const present = async (peer: RawPeer, credentials: Credentials): Promise<void> => {
+/** Shows its certificate, so that it is admitted; what it is shown. */
+export const present = async (peer: RawPeer, credentials: unknown): Promise<unknown> => {
   const shown = await peer.ask({ name: 'realm.present', payload: encode(credentials) })
   if (shown.end !== 'answer') throw new Error(`the raw peer was not admitted: ${JSON.stringify(shown)}`)
+  return shown.value
 }
 
 const varint = (value: number): Buffer => {
@@ -180,5 +216,19 @@ const field = (tag: number, bytes: Uint8Array): Buffer =>
 export const gossipRpc = (topic: string, messages: readonly Uint8Array[]): Buffer => {
   const name = field(0x22, Buffer.from(topic))
   const body = Buffer.concat(messages.map((data) => field(0x12, Buffer.concat([field(0x12, data), name]))))
+  return Buffer.concat([varint(body.length), body])
+}
+
+/** One gossipsub RPC that subscribes to a topic, asks to be among those it is sent to, and has and wants messages there. */
+export const gossipControl = (
+  topic: string,
+  { has, wants }: { has: readonly Uint8Array[]; wants: readonly Uint8Array[] },
+): Buffer => {
+  const name = Buffer.from(topic)
+  const subscription = field(0x0a, Buffer.concat([Buffer.of(0x08, 1), field(0x12, name)]))
+  const ihave = field(0x0a, Buffer.concat([field(0x0a, name), ...has.map((id) => field(0x12, id))]))
+  const iwant = field(0x12, Buffer.concat(wants.map((id) => field(0x0a, id))))
+  const graft = field(0x1a, field(0x0a, name))
+  const body = Buffer.concat([subscription, field(0x1a, Buffer.concat([ihave, iwant, graft]))])
   return Buffer.concat([varint(body.length), body])
 }

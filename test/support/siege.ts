@@ -10,8 +10,10 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { loadOrCreateKey, type NodeKey } from '../../src/identity/node-key.ts'
 import { nodeHeartbeat } from '../../src/mesh/methods.ts'
+import type { Role } from '../../src/base/standing.ts'
 import type { Net } from '../../src/net/net.ts'
 import { startNode, type RunningNode } from '../../src/node/node.ts'
+import type { NodeOptions } from '../../src/node/options.ts'
 import { callApi, openApi, type Answer } from './api.ts'
 import { startMeshNode, type MeshNode } from './mesh.ts'
 import { waitFor } from './wait.ts'
@@ -45,22 +47,23 @@ export interface Siege {
   readonly lastWordOfGuest: Uint8Array
   readonly target: { peer: string; address: string }
   api(method: string, path: string, body?: unknown): Promise<Answer>
-  invite(uses: number, role?: 'admin' | 'member'): Promise<string>
+  invite(uses: number, role?: Role): Promise<string>
   log(): Promise<LogLine[]>
   /** The sum of a metric over its labels. */
   metric(name: string): Promise<number>
   /** The state of the realm as the node shows it, without what changes by itself. */
   shown(): Promise<unknown>
-  /** Waits until the storm has left nothing behind: no connection but the honest one, no memory, nothing in use. */
-  calm(net: Net): Promise<void>
+  /** Waits until the storm has left nothing behind: no connection but those of the honest ones, no memory, nothing in use. */
+  calm(net: Net, friends?: readonly string[]): Promise<void>
   stop(): Promise<void>
 }
 
-export const startSiege = async (): Promise<Siege> => {
+export const startSiege = async (more: Partial<NodeOptions> = {}): Promise<Siege> => {
   const dataDir = await mkdtemp(join(tmpdir(), 'godel-siege-'))
   const node = await startNode({
     ...{ realm: 'lab', name: 'fort', dataDir, apiPort: 0, listen: ['/ip4/127.0.0.1/tcp/0'], bootstrap: [] },
     ...{ labels: {}, capabilities: [], gpu: { count: 0, types: [] }, shareable: false, acceptUnsandboxed: true },
+    ...more,
   })
   const api: Siege['api'] = (method, path, body) => callApi({ dataDir }, method, path, body)
   const invite: Siege['invite'] = async (uses, role = 'member') => {
@@ -68,7 +71,11 @@ export const startSiege = async (): Promise<Siege> => {
     if (status >= 300) throw new Error(`no invitation: ${JSON.stringify(body)}`)
     return body.token
   }
-  const honest = await startMeshNode({ name: 'honest', join: await invite(1) })
+  const honest = await startMeshNode({
+    name: 'honest',
+    join: await invite(1),
+    traits: { labels: { secret: 'honest-label' } },
+  })
   const guest = await startMeshNode({ name: 'guest', join: await invite(1) })
   const stateOf = async (name: string) =>
     (await api('GET', '/v1/peers')).body.peers.find((peer: { name: string }) => peer.name === name)?.state
@@ -84,7 +91,7 @@ export const startSiege = async (): Promise<Siege> => {
     const { capacity } = (await api('GET', '/v1/node')).body
     // What has ended is history, and stays in the list for a day.
     const live = agents.filter(({ status }: { status: string }) => status !== 'stopped')
-    const stable = peers.map(({ adAgeMs: _age, sequence: _sequence, ...rest }) => rest)
+    const stable = peers.map(({ adAgeMs: _age, sequence: _sequence, rttMs: _rtt, link: _link, ...rest }) => rest)
     return {
       peers: stable.toSorted((a, b) => String(a.peer).localeCompare(String(b.peer))),
       agents: live,
@@ -115,8 +122,9 @@ export const startSiege = async (): Promise<Siege> => {
         .filter((line) => line.startsWith(`godel_${name}`))
         .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0)
     },
-    async calm(net) {
-      const connected = () => net.connected().join() === honest.net.peer
+    async calm(net, friends = []) {
+      const expected = [honest.net.peer, ...friends].toSorted().join()
+      const connected = () => net.connected().toSorted().join() === expected
       await waitFor('nobody but the honest member is connected', connected, { withinMs: 10_000 })
       await honest.mesh.rpc.call(node.peerId, nodeHeartbeat, {})
       atRest ??= { bytes: heldBytes(), sockets: openSockets() }

@@ -241,6 +241,14 @@ describe('guests', () => {
     )
   })
 
+  test('are not told how many slots a full node has, beyond the shared part', () => {
+    const { admission } = admissionOf(6, shared)
+    for (let slot = 0; slot < 6; slot++) admission.reserve(spec(), 1, CALLER)
+    expect(() => admission.reserve(foreign(), 1, OTHER, standing())).toThrow(
+      expect.objectContaining({ detail: { code: 'AT_CAPACITY', node: 'box', running: 3, capacity: 3 } }),
+    )
+  })
+
   test('learn nothing of its labels', () => {
     const { admission } = admissionOf(4, shared)
     const wants = { requirements: { nodeLabels: { env: 'prod' } } }

@@ -105,7 +105,7 @@ describe('an agent in another realm', () => {
     const { owner, second, host } = await twoRealms()
     const agent = await owner.agents.spawn(toHost)
     for (const node of [owner, second]) host.net.expel(node.peer)
-    await waitFor('nobody is connected', () => host.net.connected().length === 1)
+    await waitFor('nobody is connected', () => ![owner, second].some((node) => node.net.isConnected(host.peer)))
     await host.host.kill(agent.id, { purge: false })
     await letIn(host, second)
     await host.host.publishAll()
@@ -173,7 +173,7 @@ describe('the realm of the host', () => {
     const agent = await owner.agents.spawn(toHost)
     const mine = await host.agents.spawn(toHost)
     const at = { here: ABROAD, self: host.peer }
-    await host.host.endWhere((one) => outstayed(one, { realms: [], grants: [], pins: [] }, at))
+    await host.host.endWhere((one) => outstayed(one, { revoked: new Set(), realms: [], grants: [], pins: [] }, at))
     expect(host.host.get(agent.id)).toMatchObject({ status: 'stopped', reason: expect.stringMatching(/withdrawn/) })
     expect(host.host.get(mine.id)).toMatchObject({ status: 'idle' })
     await host.host.sweep()

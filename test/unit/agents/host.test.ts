@@ -16,7 +16,7 @@ import { createWorkspaces } from '../../../src/agents/workspaces.ts'
 import { openMemoryStore } from '../../../src/store/memory.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { createFakeClock, type FakeClock } from '../../fakes/clock.ts'
-import { ID, specWith } from '../../support/agents.ts'
+import { ID, REALM, specWith } from '../../support/agents.ts'
 import { waitFor } from '../../support/wait.ts'
 
 const SELF = `12D3KooW${'A'.repeat(44)}`
@@ -62,7 +62,7 @@ const watchdog = {
   endAgent: async () => {},
 } as unknown as Watchdog
 
-const open = async (slots = 2) => {
+const open = async (slots = 2, realm = REALM) => {
   const admission = createAdmission({ clock, limits, peer: SELF, traits, onChange: () => {} }, { slots })
   const workspaces = createWorkspaces(
     { clock, log: silentLog, limits, sandbox: createSandbox('none'), watchdog },
@@ -70,6 +70,7 @@ const open = async (slots = 2) => {
   )
   const host = await openHost({
     peer: SELF,
+    realm,
     store,
     clock,
     log: silentLog,
@@ -100,8 +101,9 @@ type Opened = Awaited<ReturnType<typeof open>>
 
 const start = ({ host, admission }: Opened, { epoch = 1, ...fields }: Partial<AgentSpec> & { epoch?: number } = {}) => {
   const spec = specWith({ owner: OWNER, ...fields })
-  const reservation = host.get(spec.id) ? 'held' : admission.reserve(spec, epoch, OWNER).id
-  return host.start({ spec, epoch, grant: Uint8Array.of(epoch), reservation, staged: false, from: OWNER })
+  const from = spec.owner
+  const reservation = host.get(spec.id) ? 'held' : admission.reserve(spec, epoch, from).id
+  return host.start({ spec, epoch, grant: Uint8Array.of(epoch), reservation, staged: false, from })
 }
 const workspaceFiles = (host: Host) => readdir(join(dataDir, 'agents')).then((names) => host && names)
 
@@ -150,6 +152,17 @@ describe('an agent that was started', () => {
     const third = await open()
     expect(third.host.get(ID)).toMatchObject({ status: 'failed', reason: expect.stringContaining('before its files') })
     expect(third.admission.capacity().running).toBe(0)
+  })
+
+  test('comes along into the realm that its node has joined since, if that node spawned it', async () => {
+    granted = { owner: SELF, epoch: 1 }
+    await start(await open(), { owner: SELF })
+    expect((await open(2, 'ef'.repeat(32))).host.get(ID)).toMatchObject({ status: 'idle', realm: 'ef'.repeat(32) })
+  })
+
+  test('stays of the realm of its owner, whatever realm its host has joined since', async () => {
+    await start(await open())
+    expect((await open(2, 'ef'.repeat(32))).host.get(ID)).toMatchObject({ status: 'idle', realm: REALM })
   })
 
   test('ends by itself at its timeout, also when the node was restarted meanwhile', async () => {

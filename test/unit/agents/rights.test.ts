@@ -9,6 +9,7 @@ const ABROAD = 'b'.repeat(64)
 const THIRD = 'c'.repeat(64)
 const CALLER = `12D3KooW${'C'.repeat(44)}`
 const OTHER = `12D3KooW${'D'.repeat(44)}`
+const OUT = `12D3KooW${'E'.repeat(44)}`
 const HOST = `12D3KooW${'H'.repeat(44)}`
 
 const self = (role: Role): Caller => ({ kind: 'self', peer: CALLER, role })
@@ -86,8 +87,9 @@ test('a guest agent is shown to the realm of its host in outline, and to its own
   expect(shownTo(agent, pinned, HERE)).toBeUndefined()
 })
 
-describe('an agent from outside', () => {
+describe('an agent of another node', () => {
   const grants: Grants = {
+    revoked: new Set([OUT]),
     realms: [
       { id: ABROAD, name: 'there' },
       { id: THIRD, name: 'third' },
@@ -108,7 +110,8 @@ describe('an agent from outside', () => {
     ['of a pinned node', { owner: CALLER, realm: 'd'.repeat(64) }, undefined],
     ['of this node, from before it was in this realm', { owner: HOST, realm: 'd'.repeat(64) }, undefined],
     ['of this realm', { owner: OTHER, realm: HERE }, undefined],
-  ])('%s outstays its grant or not', (_what, agent, reason) => {
+    ['of a revoked node of this realm', { owner: OUT, realm: HERE }, /its owner .* has been revoked/],
+  ])('%s outstays what lets it run here or not', (_what, agent, reason) => {
     const said = outstayed(agent, grants, { here: HERE, self: HOST })
     if (reason) expect(said).toMatch(reason)
     else expect(said).toBeUndefined()

@@ -205,7 +205,7 @@ describe('answers', () => {
     server.node.inRealm = false
     const none = await call('GET', '/v1/realm')
     server.node.inRealm = true
-    expect(none).toMatchObject({ status: 404, body: { code: 'NOT_FOUND', what: 'realm' } })
+    expect(none).toMatchObject({ status: 409, body: { code: 'REALM_REQUIRED' } })
   })
 
   test('the rest is there', async () => {

@@ -10,6 +10,7 @@ import {
   reasonOf,
   toGodelError,
   type ErrorCode,
+  type RejectedCandidate,
   type ErrorDetail,
 } from '../../../src/base/errors.ts'
 
@@ -63,6 +64,14 @@ test('an error that went through JSON says the same', () => {
   expect(new GodelError(copy).message).toBe(new GodelError(detail).message)
   expect(new GodelError(copy).message).toContain('n: full, too far')
   expect(new GodelError({ ...detail, considered: [] }).message).toContain('knows of no candidate')
+})
+
+test('that no node can take a need with a named node tells of that node alone, or that there is none', () => {
+  const other = { node: 'a', peer: 'p', reasons: ['not the named node', 'full'] }
+  const said = (...considered: RejectedCandidate[]) =>
+    errorWhat({ code: 'NO_CANDIDATE', need: 'a GPU', considered, attempts: 0 })
+  expect(said(other, { node: 'b', peer: 'q', reasons: ['draining'] })).toMatch(/\(b: draining\)$/)
+  expect(said(other)).toContain('no node of that name is known here')
 })
 
 test.each(['', 'toString', '__proto__', 'constructor', 'invalid_argument', 7, null, undefined])(

@@ -1,6 +1,6 @@
 /** The real program against the real API over a fake node. */
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -340,6 +340,25 @@ describe('help', () => {
       expect((await runCli([...group, '--help'])).stdout.toString()).toContain('Examples:\n  $ godel-node ')
     expect((await runCli([])).code).toBe(2)
     expect((await runCli(['agent'])).code).toBe(2)
+  })
+
+  test.each([
+    ['--listen', 'nonsense', /--listen nonsense is no address such as/],
+    ['--listen', '/ip4/127.0.0.1/tcp/99999', /--listen .* is no address/],
+    ['--listen', '/ip4/300.0.0.1/tcp/0', /--listen .* is no address/],
+    ['--listen', '/ip4/127.0.0.1/udp/7374', /--listen .* is no address/],
+    ['--announce', 'gpu-box:7374', /--announce gpu-box:7374 is no multiaddr/],
+    ['--websocket', '99999', /--websocket must be a whole number from 0 to 65535/],
+    ['--accept-peer', 'nonsense', /--accept-peer nonsense is neither a PeerId nor/],
+    ['--accept-peer', `/ip4/nowhere/tcp/1/p2p/12D3KooW${'A'.repeat(44)}`, /--accept-peer .* is neither/],
+    ['--bootstrap', '/ip4/127.0.0.1/tcp/1', /--bootstrap .* that ends in \/p2p\/PEER/],
+    ['--label', `x=${'y'.repeat(300)}`, /--label/],
+  ])('%s %s is wrong usage, said before anything is made', async (option, value, said) => {
+    const dataDir = join(scratch, 'never-made')
+    const output = await runCli(['start', '--data-dir', dataDir, option, value])
+    expect(output.code).toBe(2)
+    expect(output.stderr).toMatch(said)
+    expect(existsSync(dataDir)).toBe(false)
   })
 
   test('uses the name that the program was called by', async () => {

@@ -30,10 +30,10 @@ describe('a realm card', () => {
     const realm = await realmOf()
     const card = writeRealmCard(realm, [seed])
     const forged = `${realm.chain[0]!.slice(0, -4)}AAAA`
-    expect(await faultOf('')).toBe('INVALID_ARGUMENT: it is empty')
+    expect(await faultOf('')).toBe('INVALID_ARGUMENT: is empty')
     expect(await faultOf('GDL1.abc')).toContain('join token')
     expect(await faultOf('GDR2.abc')).toContain('another version')
-    expect(await faultOf('hello')).toContain('does not begin with GDR1.')
+    expect(await faultOf('hello')).toContain('does not begin with "GDR1."')
     expect(await faultOf(`${card.slice(0, 40)} ${card.slice(40)}`)).toContain('spaces or line breaks')
     expect(await faultOf(card.slice(0, -40))).toContain('INVALID_ARGUMENT')
     expect(await faultOf(`GDR1.${'%'.repeat(8)}`)).toContain('characters that do not belong there')

@@ -20,18 +20,30 @@ const start = () => {
     fetch: async (peer) => void fetched.push(peer),
     onFound: (error) => found.push(error.detail),
   })
-  const heard = (ageMs: number, left = false) =>
-    double.heard(recordOf('self', { incarnation: 9, left }, { issuedAtMs: clock.monotonicMs() - ageMs }))
+  const heard = (ageMs: number, left = false, incarnation = 9) =>
+    double.heard(recordOf('self', { incarnation, left }, { issuedAtMs: clock.monotonicMs() - ageMs }))
   return { clock, double, heard, refuted, fetched, found }
 }
 
-test('a younger word of this node that it never wrote is a double’s, and told once', async () => {
+const far = 9 + limits.duplicateLeap
+
+test('one that goes above the answer to its younger word is a double, and told once', async () => {
   const { clock, double, heard, found, refuted } = start()
   await clock.advance(10_000)
   heard(0)
-  heard(0)
-  expect(found).toEqual([{ code: 'DUPLICATE_IDENTITY', peer: 'self', incarnation: 9 }])
-  expect([double.isFound(), refuted]).toEqual([true, []])
+  expect([double.isFound(), refuted]).toEqual([false, [far - 1]])
+  heard(0, false, far + 1)
+  heard(0, false, far + 2)
+  expect(found).toEqual([{ code: 'DUPLICATE_IDENTITY', peer: 'self', incarnation: far + 1 }])
+  expect([double.isFound(), refuted]).toEqual([true, [far - 1]])
+})
+
+test('words that were kept from before a store was lost stop nobody, however young a member says that they are', async () => {
+  const { clock, double, heard, found, refuted } = start()
+  await clock.advance(10_000)
+  for (const incarnation of [9, 10, 700, 100_000, far]) for (let n = 0; n < 3; n++) heard(0, false, incarnation)
+  expect([found, double.isFound()]).toEqual([[], false])
+  expect(new Set(refuted)).toEqual(new Set([far - 1]))
 })
 
 test('a word from before the start, or a last word, is a leftover of a lost store and is answered', async () => {

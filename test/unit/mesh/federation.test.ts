@@ -1,6 +1,10 @@
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
-import { realmDocument, realmPresent, shareDigests, viewSync } from '../../../src/mesh/methods.ts'
+import { decode } from '../../../src/base/codec.ts'
+import { realmDocument, realmNews, realmPresent, shareDigests, viewSync } from '../../../src/mesh/methods.ts'
 import { shareTopicOf } from '../../../src/mesh/share.ts'
+import { openMemoryStore } from '../../../src/store/memory.ts'
 import { createFederation, guestsSeenBy, name } from '../../support/federation.ts'
 import { until, type MeshNode } from '../../support/mesh.ts'
 
@@ -94,6 +98,21 @@ describe('two realms', () => {
     await until('a forgets b', () => guestsSeenBy(a) === '')
   })
 
+  test('a guest is not kept among the peers of the realm, which are dialled for ever', async () => {
+    const store = openMemoryStore()
+    const kept = () => new Map([...store.scan('peers')].map(([peer, bytes]) => [peer, decode(bytes, 'a peer')]))
+    const seenAtMs = (peer: string) => (kept().get(peer) as { seenAtMs: number } | undefined)?.seenAtMs ?? 0
+    const limits = { seedIntervalMs: 100, seedTickMs: 20 }
+    const [a1, a2] = await bed.realm('alpha', [{ name: 'a1', store, limits }, { name: 'a2' }])
+    const [b1] = await bed.realm('beta', [{ name: 'b1' }])
+    await name(a1!, b1!)
+    await name(b1!, a1!)
+    await until('b1 is in', () => connected(a1!, b1!))
+    const sinceMs = Date.now()
+    await until('a round has passed', () => seenAtMs(a2!.net.peer) > sinceMs + limits.seedIntervalMs)
+    expect([connected(a1!, b1!), [...kept().keys()]]).toEqual([true, [a2!.net.peer]])
+  })
+
   test('a lessened grant puts the guest out, and it comes back with less', async () => {
     const { a, b } = await linked({ scopes: ['capacity', 'exec'] })
     let ended = false
@@ -114,6 +133,56 @@ describe('two realms', () => {
       return standing?.kind === 'guest' && standing.scopes.length === 2 && standing.agentsPerNode === 5
     })
     expect(ended).toBe(false)
+  })
+
+  test('a guest that tells of documents which it does not hand over keeps no other news out', async () => {
+    const [a] = await bed.realm('alpha', [{ name: 'a1' }])
+    const [b1, b2] = await bed.realm('beta', [{ name: 'b1' }, { name: 'b2' }])
+    await name(a!, b1!)
+    await name(b1!, a!)
+    await until('both are guests', () => connected(a!, b1!) && connected(a!, b2!) && connected(b2!, a!))
+    const head = (n: number) => ({ realm: b1!.mesh.realm().id, version: 200, hash: `${n}`.padStart(64, 'f') })
+    const told = Array.from({ length: 200 }, (_, n) =>
+      b2!.net.rpc.call(a!.net.peer, realmNews, { head: head(n) }).catch(() => {}),
+    )
+    b2!.sleep()
+    await b1!.mesh.governance.revoke(b2!.net.peer)
+    await until('the liar is out by the word of its realm', () => !connected(a!, b2!), 2_000)
+    b2!.wake()
+    await Promise.all(told)
+  })
+
+  test('a guest is asked but once for a document that it does not have', async () => {
+    const { a, b } = await linked()
+    let asked = 0
+    const { call } = a.net.rpc
+    const counted: typeof call = (peer, method, ...rest) => {
+      if (method.name === 'realm.document') asked++
+      return call(peer, method, ...rest)
+    }
+    Object.assign(a.net.rpc, { call: counted })
+    for (let n = 0; n < 50; n++)
+      await b.net.rpc.call(a.net.peer, realmNews, {
+        head: { realm: b.mesh.realm().id, version: 200, hash: `${n}`.padStart(64, 'f') },
+      })
+    expect(asked).toBe(1)
+  })
+
+  test('a node is not dialled at addresses on this host or this link that it names', async () => {
+    let dialled = 0
+    const trap = createServer(() => dialled++).listen(0, '127.0.0.2')
+    await once(trap, 'listening')
+    const { port } = trap.address() as AddressInfo
+    const { a, b } = await linked()
+    const announce = [`/ip4/127.0.0.2/tcp/${port}`, `/ip4/169.254.169.254/tcp/${port}`]
+    const join = await b.mesh.invite({ uses: 1, ttlMs: 60_000, role: 'member' })
+    const liar = await bed.node({ name: 'b2', join, announce, traits: { shareable: true, shareFraction: 1 } })
+    await until('a has heard of it', () => a.mesh.guests.get(liar.net.peer)?.ad.addresses.length === 2)
+    await liar.kill()
+    await until('it is gone', () => !a.net.isConnected(liar.net.peer))
+    expect(await codeOf(a.mesh.connect(liar.net.peer))).toBe('PEER_UNREACHABLE')
+    expect(dialled).toBe(0)
+    trap.close()
   })
 
   test('a peer that its own realm has revoked is put out as a guest within two seconds', async () => {

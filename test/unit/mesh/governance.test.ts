@@ -66,6 +66,22 @@ async function* counting(signal: AbortSignal) {
 }
 
 describe('a revoked peer', () => {
+  test('is told to the operator of whoever was revoked, until it is lifted', async () => {
+    const [a, b] = await startRealm(['b'])
+    await a!.mesh.governance.revoke(b!.key.peer)
+    await until('it is out', () => !b!.net.isAdmitted(a!.key.peer))
+    await b!.mesh.connect(a!.key.peer).catch(() => {})
+    const isTold = () =>
+      b!.mesh.notes().some((note) => note.includes('does not hold') || note.includes('is refused by'))
+    await until('the note', () => isTold() || b!.mesh.notes())
+    expect(b!.mesh.notes().join()).toContain('revoked')
+    await a!.mesh.governance.lift(b!.key.peer)
+    await until('back', async () => {
+      await b!.mesh.connect(a!.key.peer).catch(() => {})
+      return b!.net.isAdmitted(a!.key.peer) && !isTold()
+    })
+  })
+
   test('is out everywhere within two seconds, mid-stream, and whoever lent it something is told', async () => {
     const [a, b, c] = (await startRealm(['b', 'c'])) as [MeshNode, MeshNode, MeshNode]
     const out: string[] = []
@@ -153,6 +169,25 @@ describe('a revoked peer', () => {
     expect(a.mesh.governance.revocations()).toEqual([])
     await until('it is back', () => a.mesh.view.get(b.key.peer)?.state === 'alive')
     await expect(a.mesh.governance.lift(b.key.peer)).rejects.toEqual(code('NOT_FOUND'))
+  })
+
+  test('hears that it is out from whoever refuses it, starts all the same, and is back once that is lifted', async () => {
+    const [a, b] = (await startRealm(['b'])) as [MeshNode, MeshNode]
+    await a.mesh.governance.revoke(b.key.peer)
+    await until('it knows', () => b.mesh.realm().revoked.has(b.key.peer))
+    expect(b.mesh.notes()).toContainEqual(expect.stringMatching(/has been revoked .* No member talks to it/))
+    await b.kill()
+    const bootstrap = [`${a.net.addresses()[0]}/p2p/${a.key.peer}`]
+    const out = await start({ name: 'b', key: b.key, store: b.store, bootstrap })
+    await expect(out.mesh.connect(a.key.peer)).rejects.toEqual(code('CERTIFICATE_INVALID'))
+    expect([a.mesh.view.get(b.key.peer), a.net.isAdmitted(b.key.peer)]).toEqual([undefined, false])
+    await out.kill()
+    await a.mesh.governance.lift(b.key.peer)
+    const back = await start({ name: 'b', key: b.key, store: b.store, bootstrap })
+    expect(back.mesh.realm().revoked.has(b.key.peer)).toBe(true)
+    await until('it is back', () => a.mesh.view.get(b.key.peer)?.state === 'alive')
+    await until('it knows that', () => !back.mesh.realm().revoked.has(b.key.peer))
+    expect(back.mesh.notes()).toEqual([])
   })
 
   test('takes those along whose certificates it issued since, and no others', async () => {
@@ -309,7 +344,7 @@ describe('a second issuer', () => {
     const b = await start({ name: 'b', join: token, limits, log: logB })
     expect(log.said).toContainEqual({
       message: 'a second admin has joined',
-      fields: { peer: b.key.peer, question: expect.stringContaining(`realm promote ${b.key.peer}`) },
+      fields: { peer: b.key.peer, question: expect.stringContaining(`realm promote ${b.key.peer} --role admin`) },
     })
     await until('the report asks too', () => a.mesh.notes().some((note) => note.includes(b.key.peer)))
     await a.mesh.governance.promote(b.key.peer, ['admin', 'member', 'observer'])

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { createNodeKey } from '../../../src/identity/node-key.ts'
-import { nodeShown, viewSync } from '../../../src/mesh/methods.ts'
+import { nodeShown, shareDigests, sharePull, viewSync } from '../../../src/mesh/methods.ts'
 import { openMemoryStore } from '../../../src/store/memory.ts'
 import type { Scope } from '../../../src/base/standing.ts'
 import { createFederation, guestsSeenBy } from '../../support/federation.ts'
@@ -40,6 +40,18 @@ describe('a pinned node', () => {
     expect(seen.ad).toMatchObject({ labels: {}, maxConcurrent: 8, addresses: [] })
     expect((await detailOf(loner.net.rpc.call(a!.net.peer, viewSync, {}))).code).toBe('FORBIDDEN')
     expect(a!.mesh.pins.list()).toMatchObject([{ peer: loner.net.peer, name: 'loner', connected: true }])
+  })
+
+  test('is not told what the other nodes of the realm share, whatever its scopes', async () => {
+    const [a1, a2] = await bed.realm('alpha', [{ name: 'a1' }, { name: 'a2' }])
+    const loner = await bed.node({ name: 'loner' })
+    await pin(a1!, loner, ['capacity', 'exec', 'migrate'])
+    await pin(loner, a1!)
+    await until('it is in', () => connected(a1!, loner) && connected(loner, a1!))
+    const { call } = loner.net.rpc
+    const digests = call(a1!.net.peer, shareDigests, {})
+    const pulled = call(a1!.net.peer, sharePull, { peers: [a1!.net.peer, a2!.net.peer] })
+    expect([(await detailOf(digests)).code, (await detailOf(pulled)).code]).toEqual(['FORBIDDEN', 'FORBIDDEN'])
   })
 
   test('is refused with a clear word where one side alone has pinned', async () => {

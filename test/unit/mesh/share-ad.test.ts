@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { CapacitySchema, type Capacity } from '../../../src/base/advertisement.ts'
 import { encode } from '../../../src/base/codec.ts'
 import { createNodeKey } from '../../../src/identity/node-key.ts'
-import { isPublicAddress } from '../../../src/mesh/public-address.ts'
+import { isPublicAddress, mayLeadOutside } from '../../../src/mesh/public-address.ts'
 import { asAdvertisement, parseShareAd, projectionOf, sharedCapacity } from '../../../src/mesh/share-ad.ts'
 import { traitsOf } from '../../support/mesh.ts'
 
@@ -90,5 +90,21 @@ describe('an address', () => {
     ['', false],
   ])('%s is told outside: %s', (address, told) => {
     expect(isPublicAddress(address)).toBe(told)
+  })
+
+  test.each([
+    ...['/ip4/8.8.4.4/tcp/1', '/ip4/10.1.2.3/tcp/1', '/ip4/192.168.1.1/tcp/1', '/ip6/fd12:3456::1/tcp/1'],
+    ...['/ip6/2a01:4f8::1/tcp/1/ws', '/dns4/node.example.org/tcp/1', '/dns/gpu.lan/tcp/1', '/ip4/22.4.1.1/tcp/1'],
+  ])('%s may be dialled at the word of a node outside', (address) => {
+    expect(mayLeadOutside(address)).toBe(true)
+  })
+
+  test.each([
+    ...['/ip4/127.0.0.1/tcp/7373', '/ip4/127.9.9.9/tcp/1', '/ip4/0.0.0.0/tcp/1', '/ip4/169.254.169.254/tcp/80'],
+    ...['/ip4/224.0.0.1/tcp/1', '/ip4/255.255.255.255/tcp/1', '/ip6/::1/tcp/1', '/ip6/::/tcp/1', '/ip6/fe80::1/tcp/1'],
+    ...['/ip6/::ffff:127.0.0.1/tcp/1', '/ip6/ff02::1/tcp/1', '/dns4/localhost/tcp/1', '/dns/metadata.internal/tcp/80'],
+    ...['/ip6/0:0:0:0:0:0:0:1/tcp/1', '/ip4/8.8.4.4/tcp/1/p2p/12D3/p2p-circuit', '/unix/tmp/x', ''],
+  ])('%s may not', (address) => {
+    expect(mayLeadOutside(address)).toBe(false)
   })
 })

@@ -105,6 +105,20 @@ describe('gossip', () => {
     await expect(a.pubsub.publish('t', Buffer.alloc(5_000))).rejects.toMatchObject({ code: 'TOO_LARGE' })
   })
 
+  it('of one content keeps back none of another, nor the same on another topic, whoever was first', async () => {
+    const [a, b] = await nets.pair()
+    const [seen, elsewhere] = [listen(b, 't'), listen(b, 'u')]
+    listen(a, 't')
+    listen(a, 'u')
+    await publishUntil(a, 't', () => seen.length > 0)
+    await publishUntil(a, 'u', () => elsewhere.length > 0)
+    const words = ['word', 'word of another', 'worD', '']
+    for (const word of words) await a.pubsub.publish('t', Buffer.from(word))
+    await a.pubsub.publish('u', Buffer.from('word'))
+    await until(() => words.every((word) => seen.includes(word)) && elsewhere.includes('word'))
+    expect(seen.filter((word) => !word.startsWith('warm')).toSorted()).toEqual(words.toSorted())
+  })
+
   it('takes 350,000 topics in one message from a member without keeping them', async () => {
     const net = await nets.start()
     const rogue = await createLibp2p({

@@ -294,7 +294,7 @@ describe('streams', () => {
     const [early, late] = [samples.slice(0, 20), samples.slice(20)].map((part) => Math.max(...part))
     expect(late).toBeLessThan(24 * 1024 * 1024)
     expect(late! - early!).toBeLessThan(4 * 1024 * 1024)
-  })
+  }, 120_000) // against a standstill alone: how fast it goes is the machine's affair
 
   it('whose source fails are cancelled, and those to nobody fail as unreachable', async () => {
     const [a, b] = await nets.pair()

@@ -30,11 +30,22 @@ const watched = () => {
   }
   const document = { realms: [{ id: ABROAD, name: 'there' }], grants: [{ realm: ABROAD, scopes: ['exec'] }] }
   let pins: Grants['pins'] = [{ peer: PINNED, scopes: ['exec'] }]
+  const revoked = new Set<string>()
+  const tell = new Set<() => void>()
+  const onRevoked = (fn: () => void) => {
+    tell.add(fn)
+    return () => tell.delete(fn)
+  }
+  const mesh = { realm: () => ({ id: REALM, document, revoked }), onRevoked } as unknown as Mesh
+  const revoke = (peer: string) => {
+    revoked.add(peer)
+    for (const fn of tell) fn()
+  }
   const stop = watchGrants({
-    ...{ host: { endWhere } as Host, mesh: { realm: () => ({ id: REALM, document }) } as unknown as Mesh },
+    ...{ host: { endWhere } as Host, mesh },
     ...{ peer: SELF, pins: () => pins, clock, log: silentLog, limits },
   })
-  return { clock, ended, document, stop, unpin: () => void (pins = []) }
+  return { clock, ended, document, stop, revoke, listeners: tell, unpin: () => void (pins = []) }
 }
 
 test('nothing is ended while the grants stand', async () => {
@@ -53,6 +64,15 @@ test('a withdrawn grant ends the agents of that realm, and a lifted pin those of
   expect([...ended.keys()]).toEqual(['of another realm', 'of a pinned node'])
   stop()
   expect(clock.pending()).toBe(0)
+})
+
+test('a node that is revoked loses its agents at once, without waiting for the next look', () => {
+  const { ended, revoke, listeners, stop } = watched()
+  revoke(OWNER)
+  expect(ended.get('of the realm')).toBe(`its owner ${OWNER} has been revoked`)
+  expect(ended.has('of a pinned node')).toBe(false)
+  stop()
+  expect(listeners.size).toBe(0)
 })
 
 test('the guests of a realm are those that are connected as such', () => {
