@@ -162,6 +162,9 @@ export const limits = {
   syncDigestsPerPage: 500,
   syncBytesPerPage: 128 * 1024,
   syncTimeoutMs: 5_000,
+  syncPushChecksPerSecond: 200, // signatures that one peer may have checked by pushing, and what may come at once
+  syncPushChecksBurst: 10_000, // as many as a view holds
+  syncPushChecksPerTurn: 16, // while another page waits
   advertisementLoadChange: 0.1, // of the load, told at once
   envelopeOverheadBytesMax: 256, // key, signature and domain around a sealed payload
   certificatesCachedMax: 20_000,
@@ -175,6 +178,7 @@ export const limits = {
   syncSettleMs: 250, // the side that answered a dial waits so long until it is admitted on the other side too
   syncFirstIntervalMs: 1_000, // doubles up to syncIntervalMs
   leaveTimeoutMs: 1_000,
+  refuteAgainMs: 5_000, // the same accuser alone
   refuteIntervalMs: 500, // two nodes with one key would answer each other without end
   sponsorAgeMsMax: 2_000, // a newcomer's advertisement that is older is not passed on as new
 
@@ -199,6 +203,12 @@ export const limits = {
   downWaitAloneFactor: 6,
   downAccusers: 2,
   accusersKept: 3,
+  accuserReachFactor: 8, // an accuser counts so many times as far on the ring as watchers are on average
+  accusationsPerAccuserPerSecond: 2, // that count, of one accuser against all
+  accusationsPerAccuserBurst: 64,
+  accusationRepeatMs: 10_000, // one accuser against one subject, in the long run
+  accusationRepeatBurst: 3,
+  accusersTrackedMax: 4_096,
   livenessTickMs: 250,
   loopLagMs: 200,
 

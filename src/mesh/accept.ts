@@ -15,6 +15,7 @@ import { Count, OneOf, parser } from '../base/schema.ts'
 import type { Membership } from '../identity/certificate.ts'
 import type { Realm } from '../identity/realm-document.ts'
 import type { Net } from '../net/net.ts'
+import { createAccusers, createRates } from './accusers.ts'
 import type { Certificates } from './certificates.ts'
 import type { WireRecord } from './methods.ts'
 import { evidenceWords } from './evidence.ts'
@@ -51,7 +52,7 @@ interface AcceptDeps {
   view: MeshView
   certificates: Certificates
   clock: Clock
-  limits: Pick<Limits, 'advertisementBytesMax' | 'envelopeOverheadBytesMax' | 'accusationAgeMsMax'>
+  limits: Limits
   /** Somebody holds a word about this node that this node must answer with an incarnation above `incarnation`. */
   onSelfHeard: (incarnation: number) => void
   /** Somebody holds a word of this node that is above its own last one. */
@@ -62,6 +63,8 @@ interface AcceptDeps {
 
 export const createAccept = (deps: AcceptDeps): Accept => {
   const { net, realm, view, certificates, clock, limits, onSelfHeard, onDouble, onMembership } = deps
+  const accusers = createAccusers(clock, limits)
+  const refutedFor = createRefutedFor(clock, limits)
 
   const open = async (
     domain: string,
@@ -134,10 +137,15 @@ export const createAccept = (deps: AcceptDeps): Accept => {
       throw new GodelError({ code: 'INVALID_MESSAGE', what: 'an accusation', reason: 'it is against its own author' })
     onMembership(certificate, await certificates.verify(certificate, accuser))
     if (subject === net.peer) {
-      if (incarnation === view.record(net.peer)?.ad.incarnation) onSelfHeard(incarnation)
+      if (incarnation === view.record(net.peer)?.ad.incarnation && refutedFor(accuser, incarnation))
+        onSelfHeard(incarnation)
       return 'self'
     }
     certificates.mustHold(certificate, accuser)
+    const record = view.record(subject)
+    const isNew =
+      record?.ad.incarnation === incarnation && !record.accusations.some((known) => known.accuser === accuser)
+    if (isNew && accuser !== net.peer && !accusers.mayCount(accuser, subject, view.size())) return 'stale'
     return view.accuse(subject, incarnation, { accuser, envelope, sinceMs, evidence })
   }
 
@@ -149,6 +157,23 @@ export const createAccept = (deps: AcceptDeps): Accept => {
       for (const one of record.accusations) if ((await accusation(one.envelope, one.ageMs)) === 'news') outcome = 'news'
       return outcome
     },
+  }
+}
+
+/**
+ * Whether this node answers an accuser. One that accuses each new incarnation is answered once in a while: alone it changes what
+ * nobody else does. As soon as another accuses the same incarnation both are answered, since two bring a node down.
+ */
+const createRefutedFor = (
+  clock: Clock,
+  limits: Pick<Limits, 'refuteAgainMs' | 'accusersTrackedMax' | 'downAccusers'>,
+): ((accuser: string, incarnation: number) => boolean) => {
+  const rate = createRates(clock, limits.accusersTrackedMax, { perSecond: 1_000 / limits.refuteAgainMs, burst: 1 })
+  let against = { incarnation: -1, accusers: new Set<string>() }
+  return (accuser, incarnation) => {
+    if (against.incarnation !== incarnation) against = { incarnation, accusers: new Set() }
+    if (against.accusers.size < limits.downAccusers) against.accusers.add(accuser)
+    return rate(accuser, 1) === 0 || against.accusers.size >= limits.downAccusers
   }
 }
 

@@ -1,7 +1,10 @@
 /**
  * What is said on the topic of the realm, told apart by its kind: sealed advertisements and accusations, entries of issuers
  * about who is out, and that there is a newer realm document, which is too large for gossip and is fetched from whoever passed
- * its head on. A head is passed on only once its document is here, so that an empty word goes no further than one hop.
+ * its head on. What is relayed carries no age, since relays pass the same bytes on and the clocks of authors differ, so it counts as
+ * issued now. That gives a replay nothing while its subject is remembered (records.ts, and tombstones.ts for one that is over,
+ * longer than any word lives); of one that is not, an old word lives once more for its own ttl: the peer looks alive, fails its
+ * probes, and is accused. A head is passed on only once its document is here, so that an empty word goes no further than one hop.
  */
 import { Type } from 'typebox'
 import type { Clock } from '../base/clock.ts'

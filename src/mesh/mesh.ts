@@ -4,8 +4,8 @@
  * mesh.ts            this map, the `Mesh` port and `startMesh`; parts.ts builds what runs and ties it together
  * membership.ts      this node's realm and certificate: taken up, founded, or had by join.ts; issuing.ts is the other side
  * trust.ts           admission of each connection (`realm.present`); certificates.ts keeps what was verified
- * view.ts            the replicated view; records.ts is its merge and what a record means; digest.ts compares two views; entries.ts keeps it small, due.ts says when
- * accept.ts          the one way into the view; gossip.ts, sync.ts with pages.ts, and serving.ts over methods.ts feed it
+ * view.ts            the replicated view; records.ts is its merge and what a record means; digest.ts compares two views; entries.ts keeps it small, due.ts says when, tombstones.ts who gives way, verdict.ts why a peer is not alive
+ * accept.ts          the one way into the view, accusers.ts whose accusations count; gossip.ts, sync.ts with pages.ts, and serving.ts over methods.ts feed it
  * advertiser.ts      what this node says of itself, when (advertise-rate.ts), under which number (incarnation.ts)
  * liveness.ts        the failure detector as a step function; watch.ts performs it by probe.ts, ring.ts says who watches whom; probe-serving.ts evidence.ts presence.ts failover.ts
  * seeds.ts           finds peers again for ever; dial-plan.ts decides whom; reachability.ts who relays for it; member-rpc.ts calls members; upkeep.ts renews certificates

@@ -156,7 +156,7 @@ export const viewPull = unary({
   requestBytesMax: 32 * 1024,
 })
 
-/** Hands records over: what the other lacks, a last word, or what is said of the other itself. */
+/** Hands records over: what the other lacks, a last word, or what is said of the other itself. RATE_LIMITED. */
 export const viewPush = unary({
   name: 'view.push',
   access: 'observer',

@@ -1,9 +1,11 @@
 /** What a view sync hands out, as bounded pages, and how a page is taken in. */
 import type { Clock } from '../base/clock.ts'
 import { encode } from '../base/codec.ts'
+import { GodelError } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Refusals } from '../base/refusals.ts'
 import type { Accept } from './accept.ts'
+import { createRates } from './accusers.ts'
 import { bucketOf, createBuckets, digestOf } from './digest.ts'
 import type { Digest, WireRecord } from './methods.ts'
 import type { PeerRecord } from './records.ts'
@@ -89,9 +91,11 @@ export const takeInPage = async (
   { accept, refusals }: { accept: Pick<Accept, 'record'>; refusals: Refusals },
   from: string,
   records: readonly WireRecord[],
+  pause: (record: WireRecord) => Promise<void> = async () => {},
 ): Promise<number> => {
   let refused = 0
   for (const record of records) {
+    await pause(record)
     try {
       await accept.record(record)
     } catch (error) {
@@ -100,4 +104,46 @@ export const takeInPage = async (
     }
   }
   return refused
+}
+
+const checksOf = ({ accusations }: Pick<WireRecord, 'accusations'>): number => 1 + accusations.length
+
+/**
+ * Takes in what others push: at a rate of signatures per pusher, page after page, and while pages wait the loop gets its turn
+ * between a few records, so that whoever floods this node does not make it look dead. RATE_LIMITED.
+ */
+export const createIntake = (deps: {
+  accept: Pick<Accept, 'record'>
+  refusals: Refusals
+  clock: Clock
+  limits: Pick<Limits, 'syncPushChecksPerSecond' | 'syncPushChecksBurst' | 'syncPushChecksPerTurn' | 'connectionsMax'>
+}): ((from: string, records: readonly WireRecord[]) => Promise<number>) => {
+  const { clock, limits } = deps
+  const rate = createRates(clock, limits.connectionsMax, {
+    perSecond: limits.syncPushChecksPerSecond,
+    burst: limits.syncPushChecksBurst,
+  })
+  const turn = () => new Promise<void>((resolve) => void clock.after(0, resolve))
+  let last: Promise<unknown> = Promise.resolve()
+  let pages = 0
+  let checks = 0
+
+  const pause = async (record: WireRecord): Promise<void> => {
+    checks += checksOf(record)
+    if (pages === 1 || checks < limits.syncPushChecksPerTurn) return
+    checks = 0
+    await turn()
+  }
+
+  return async (from, records) => {
+    const retryAfterMs = rate(
+      from,
+      records.map(checksOf).reduce((sum, count) => sum + count, 0),
+    )
+    if (retryAfterMs > 0) throw new GodelError({ code: 'RATE_LIMITED', what: 'records that are pushed', retryAfterMs })
+    pages++
+    const taken = last.then(() => takeInPage(deps, from, records, pause)).finally(() => pages--)
+    last = taken.catch(() => {})
+    return taken
+  }
 }

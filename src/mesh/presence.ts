@@ -25,6 +25,8 @@ interface Known {
   readonly record: PeerRecord
   readonly state: PeerState
   readonly presence: Presence
+  /** Suspect by the word of one other alone, which changes nothing of what is known here. */
+  readonly doubted: boolean
 }
 
 /**
@@ -33,7 +35,7 @@ interface Known {
  */
 export const presenceAfter = (
   before: Known | undefined,
-  { record, state }: { record: PeerRecord; state: RecordState },
+  { record, state, doubted }: { record: PeerRecord; state: RecordState; doubted: boolean },
   { nowMs, recoveryTimeMs }: { nowMs: number; recoveryTimeMs: number },
 ): Presence => {
   if (before === undefined) return stranger
@@ -41,7 +43,7 @@ export const presenceAfter = (
   const { startedAs } = record.ad
   const startedBefore = before.record.ad.startedAs
   const hasRestarted = startedAs !== undefined && startedBefore !== undefined && startedAs > startedBefore
-  const backAtMs = backAt(before, state, nowMs, recoveryTimeMs)
+  const backAtMs = backAt(before, doubted ? 'alive' : state, nowMs, recoveryTimeMs)
   if (!hasRestarted && backAtMs === presence.backAtMs) return presence
   return {
     ...presence,
@@ -55,7 +57,7 @@ const backAt = (before: Known, state: RecordState, nowMs: number, recoveryTimeMs
   if (state === 'down' || state === 'left') return undefined
   if (before.state === 'down') return nowMs
   if (backAtMs === undefined) return undefined
-  if (before.state === 'suspect' && state === 'alive') return nowMs
+  if (before.state === 'suspect' && !before.doubted && state === 'alive') return nowMs
   return state === 'alive' && nowMs >= backAtMs + recoveryTimeMs ? undefined : backAtMs
 }
 

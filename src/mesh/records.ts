@@ -101,6 +101,13 @@ export const isExpired = (record: PeerRecord, nowMs: number): boolean => nowMs >
 /** Whether a peer in that state still counts: it is watched, called, and makes the mesh larger. */
 export const isUp = (state: PeerState): boolean => state !== 'down' && state !== 'left'
 
+/**
+ * Whether a peer is suspect by the word of one other alone, which may be a liar: it is shown so, and used all the same until a
+ * second one, or this node itself, says so too.
+ */
+export const isDoubted = ({ accusations }: PeerRecord, state: PeerState, self: string): boolean =>
+  state === 'suspect' && accusations.length === 1 && accusations[0]!.accuser !== self
+
 /** How long accusations must stand before a peer is down: longer in a larger mesh, where refutations take longer (Lifeguard). */
 export const downWaitMs = (
   peers: number,

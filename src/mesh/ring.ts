@@ -37,6 +37,13 @@ const distanceFrom = (self: string): ((peer: string) => number) => {
 const isNearer = (a: Placed, b: Placed): boolean =>
   a.distance === b.distance ? a.peer > b.peer : a.distance < b.distance
 
+/**
+ * Whether an accuser may be among the watchers of a subject, where `up` peers are up. Its watchers are the next few after it;
+ * since views differ, whoever is not many times farther than these are on average counts too, which in a small realm is anybody.
+ */
+export const mayWatch = (accuser: string, subject: string, up: number, within: number): boolean =>
+  distanceFrom(accuser)(subject) * up <= within * places
+
 /** Follows who is up, for the node `self`, which watches `watchers` others. */
 export const createNeighbours = (self: string, watchers: number): Neighbours => {
   const distance = distanceFrom(self)

@@ -14,7 +14,7 @@ import type { Direction, Net } from '../net/net.ts'
 import type { Accept } from './accept.ts'
 import { differing, wants } from './digest.ts'
 import { viewDigests, viewPull, viewPush, viewSync, type RealmHead } from './methods.ts'
-import { createPages, takeInPage, type Pages } from './pages.ts'
+import { createIntake, createPages, takeInPage, type Pages } from './pages.ts'
 import type { MeshView } from './view.ts'
 
 export interface Sync {
@@ -42,6 +42,10 @@ type SyncLimits = Pick<
   | 'syncDigestsPerPage'
   | 'syncBytesPerPage'
   | 'syncTimeoutMs'
+  | 'syncPushChecksPerSecond'
+  | 'syncPushChecksBurst'
+  | 'syncPushChecksPerTurn'
+  | 'connectionsMax'
   | 'seedJitter'
 >
 
@@ -126,6 +130,7 @@ const createExchange = (deps: SyncDeps, pages: Pages): Pick<Sync, 'withPeer' | '
 export const startSync = (deps: SyncDeps): Sync => {
   const { clock, log, limits, random, partners } = deps
   const pages = createPages(deps)
+  const takeIn = createIntake(deps)
   const exchange = createExchange(deps, pages)
   let fresh = 0
   let delayMs: number = limits.syncFirstIntervalMs
@@ -178,7 +183,7 @@ export const startSync = (deps: SyncDeps): Sync => {
       bind(viewSync, () => ({ buckets: pages.hashes(), head: deps.head() })),
       bind(viewDigests, ({ buckets, after }) => pages.digestPage(buckets, after)),
       bind(viewPull, ({ peers }) => pages.recordPage(peers)),
-      bind(viewPush, async ({ records }, { peer }) => ({ refused: await takeInPage(deps, peer, records) })),
+      bind(viewPush, async ({ records }, { peer }) => ({ refused: await takeIn(peer, records) })),
     ],
     close() {
       closed = true

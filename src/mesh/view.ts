@@ -14,29 +14,22 @@ import { createPresences, presenceAfter, shownState, stranger } from './presence
 import {
   accusersOf,
   compareAds,
+  isDoubted,
   isExpired,
   isUp,
   mergeRecords,
   stateOf,
   withAccusation,
   type Accusation,
-  type Evidence,
   type PeerRecord,
   type PeerState,
   type RecordState,
 } from './records.ts'
+import { createTombstones } from './tombstones.ts'
+import { verdictOf, type PeerVerdict } from './verdict.ts'
 
 export type { PeerState } from './records.ts'
-
-/** Why a peer counts as suspect or down: who says so, or nobody, where its advertisement has expired. */
-export interface PeerVerdict {
-  readonly reason: 'accused' | 'expired'
-  readonly accusers: readonly string[]
-  /** What each accuser met, where it said so. */
-  readonly evidence: Readonly<Record<string, Evidence>>
-  /** Milliseconds since the first accusation, or since the expiry. */
-  readonly sinceMs: number
-}
+export type { PeerVerdict } from './verdict.ts'
 
 export interface PeerView {
   readonly peer: string
@@ -46,10 +39,16 @@ export interface PeerView {
   readonly ageMs: number
   readonly self: boolean
   readonly verdict?: PeerVerdict
+  /** Suspect by the word of one other alone: it is used as if it were alive, since one liar could say that of anybody. */
+  readonly doubted?: boolean
   /** How often the peer was seen to start anew, and when last on the local monotonic clock. */
   readonly restarts: number
   readonly restartedAtMs?: number
 }
+
+/** Whether a peer is used: it is alive, or only one other says that it is not. */
+export const isUsable = ({ state, doubted }: Pick<PeerView, 'state' | 'doubted'>): boolean =>
+  state === 'alive' || doubted === true
 
 export interface View {
   self(): PeerView
@@ -58,7 +57,7 @@ export interface View {
   byName(name: string): PeerView | undefined
   /** Everybody that is known, the own node included. A peer that went out of sight stays as `down` or `left` for a while. */
   entries(): Iterable<PeerView>
-  /** Those in state `alive`, the own node included. */
+  /** Those that are used (`isUsable`), the own node included. */
   alive(): PeerView[]
   /** Tells of every new peer, new advertisement and new state. The entry is as of now; listeners must not throw. */
   onChange(fn: (entry: PeerView, previous?: PeerView) => void): () => void
@@ -72,7 +71,7 @@ export interface MeshView extends View {
   /** The own entry. `record` is the last word that was sealed, `present` the state of now. */
   setSelf(record: PeerRecord, present: () => Advertisement): void
   /**
-   * Merges a verified record; QUEUE_FULL at limits.peersPerRealmMax. Never changes the own entry. A word that came `straight`
+   * Merges a verified record; QUEUE_FULL at limits.peersPerRealmMax, where no tombstone can give way. Never changes the own entry. A word that came `straight`
    * from its author has the age that its author says, whatever others say of it, before or afterwards.
    */
   merge(record: PeerRecord, options?: { straight: boolean }): MergeOutcome
@@ -124,6 +123,7 @@ export const createView = (
   const held = createEntries(self)
   const due = createDue(clock.monotonicMs())
   const presences = createPresences()
+  const tombstones = createTombstones(limits)
   /** Those whose state changes with time before their life is over. */
   const unsettled = new Set<string>()
   const recordListeners = new Set<(before: PeerRecord | undefined, now: PeerRecord | undefined) => void>()
@@ -131,6 +131,10 @@ export const createView = (
   let present: (() => Advertisement) | undefined
   let version = 0
   let up = 1
+
+  /** One that was down for good reason is used again only once it has recovered, whoever doubts it meanwhile. */
+  const isUsed = ({ record, state }: Pick<Held, 'record' | 'state'>): boolean =>
+    state === 'alive' || (isDoubted(record, state, self) && presences.get(record.peer).backAtMs === undefined)
 
   const show = (entry: Pick<Held, 'record' | 'state'>): PeerView => {
     const { record, state } = entry
@@ -144,6 +148,7 @@ export const createView = (
       ageMs: own ? 0 : Math.max(0, Math.round(nowMs - record.issuedAtMs)),
       self: own,
       ...(verdict && { verdict }),
+      ...(isUsed(entry) && state !== 'alive' && { doubted: true }),
       ...presences.shown(record.peer),
     }
   }
@@ -190,9 +195,12 @@ export const createView = (
   const judged = (record: PeerRecord, previous: Held | undefined, peers: number) => {
     const { peer } = record
     const state = stateNow(record, previous, peers)
-    const before = previous && { ...previous, presence: presences.get(peer) }
+    const before = previous && {
+      ...{ ...previous, presence: presences.get(peer) },
+      doubted: isDoubted(previous.record, previous.state, self),
+    }
     const at = { nowMs: clock.monotonicMs(), recoveryTimeMs: recoveryTimeMs() }
-    const presence = presenceAfter(before, { record, state }, at)
+    const presence = presenceAfter(before, { record, state, doubted: isDoubted(record, state, self) }, at)
     return { state: shownState(state, presence), presence }
   }
 
@@ -202,11 +210,13 @@ export const createView = (
     const own = peer === self
     const previous = held.get(peer)
     const { state, presence } = own ? ownJudged(record) : judged(record, previous, peers)
+    const wasUsed = previous !== undefined && isUsed(previous)
     const spent = !own && isExpired(record, clock.monotonicMs())
     const slot = own ? 0 : filed(peer, dueMsOf(record, spent), waits ? previous?.slot : undefined)
     const entry: Held = { record, state, spent, slot }
     held.set(peer, entry)
     presences.set(peer, presence)
+    tombstones.note(peer, !own && (spent || state === 'left'))
     if (own || isSettled(state)) unsettled.delete(peer)
     else unsettled.add(peer)
     if (!own) up += Number(isUp(state)) - Number(previous !== undefined && isUp(previous.state))
@@ -215,7 +225,7 @@ export const createView = (
     const now = spent ? undefined : record
     if (!sameWord || (before === undefined) !== spent || accusersOf(previous.record) !== accusersOf(record))
       tellRecord(before, now)
-    if (!sameWord || previous.state !== state) tell(entry, previous)
+    if (!sameWord || previous.state !== state || wasUsed !== isUsed(entry)) tell(entry, previous)
   }
 
   const get = (peer: string): PeerView | undefined => {
@@ -232,6 +242,7 @@ export const createView = (
       held.set(peer, { ...entry, slot: filed(peer, dueMsOf(record, spent), undefined) })
     else if (!spent) put(record, { peers, waits: false })
     if (nowMs < dueMsOf(record, true)) return
+    tombstones.note(peer, false)
     held.delete(peer)
     presences.delete(peer)
   }
@@ -240,6 +251,7 @@ export const createView = (
     const entry = held.get(peer)
     if (!entry || peer === self) return
     held.delete(peer)
+    tombstones.note(peer, false)
     presences.delete(peer)
     unsettled.delete(peer)
     if (!entry.spent) tellRecord(entry.record, undefined)
@@ -248,13 +260,23 @@ export const createView = (
     tell({ ...entry, state: 'down' }, entry)
   }
 
+  const makeRoom = (): void => {
+    const oldest = tombstones.oldest()
+    const entry = oldest === undefined ? undefined : held.get(oldest)
+    if (!entry) return
+    tombstones.evicted(entry.record)
+    forget(entry.record.peer)
+  }
+
   const sweep = (): void => {
     const nowMs = clock.monotonicMs()
     const peers = up
     for (const { key, slot } of due.take(nowMs)) lookAt(key, slot, nowMs, peers)
     for (const peer of unsettled) {
       const entry = held.get(peer)
-      if (entry && judged(entry.record, entry, peers).state !== entry.state) put(entry.record, { peers })
+      if (!entry) continue
+      const { state, presence } = judged(entry.record, entry, peers)
+      if (state !== entry.state || presence !== presences.get(peer)) put(entry.record, { peers })
     }
   }
 
@@ -279,7 +301,7 @@ export const createView = (
       return best && show(best)
     },
     entries: () => [...held.values()].map(show),
-    alive: () => [...held.values()].filter((entry) => entry.state === 'alive').map(show),
+    alive: () => [...held.values()].filter(isUsed).map(show),
     onChange(fn) {
       listeners.add(fn)
       return () => void listeners.delete(fn)
@@ -292,7 +314,9 @@ export const createView = (
       if (record.peer === self) return 'self'
       const known = held.get(record.peer)
       if (!known) {
-        if (isExpired(record, clock.monotonicMs())) return 'stale'
+        const nowMs = clock.monotonicMs()
+        if (isExpired(record, nowMs) || tombstones.isReplay(record, nowMs)) return 'stale'
+        if (held.size >= limits.peersPerRealmMax && !record.ad.left) makeRoom()
         if (held.size >= limits.peersPerRealmMax)
           throw new GodelError({ code: 'QUEUE_FULL', what: 'the view', limit: limits.peersPerRealmMax })
         put(record)
@@ -356,18 +380,3 @@ const isSame = (merged: PeerRecord, known: PeerRecord): boolean =>
   merged.issuedAtMs === known.issuedAtMs &&
   merged.accusedAtMs === known.accusedAtMs &&
   merged.accusations === known.accusations
-
-const verdictOf = (record: PeerRecord, state: PeerState, nowMs: number): PeerVerdict | undefined => {
-  if (state !== 'suspect' && state !== 'down') return undefined
-  const { accusations, accusedAtMs, issuedAtMs, ad } = record
-  if (accusations.length > 0 && accusedAtMs !== undefined)
-    return {
-      reason: 'accused',
-      accusers: accusations.map((one) => one.accuser),
-      evidence: Object.fromEntries(
-        accusations.flatMap(({ accuser, evidence }) => (evidence === undefined ? [] : [[accuser, evidence]])),
-      ),
-      sinceMs: Math.round(nowMs - accusedAtMs),
-    }
-  return { reason: 'expired', accusers: [], evidence: {}, sinceMs: Math.round(nowMs - issuedAtMs - ad.ttlMs) }
-}

@@ -22,7 +22,7 @@ import { nodeProbe } from './methods.ts'
 import type { Probe } from './probe.ts'
 import { isUp, type Accusation, type Evidence } from './records.ts'
 import { createNeighbours } from './ring.ts'
-import type { MeshView } from './view.ts'
+import { isUsable, type MeshView, type PeerView } from './view.ts'
 
 /** How the way to a watched peer is. */
 export interface LinkReport {
@@ -129,7 +129,7 @@ export const startWatch = (deps: WatchDeps): Watch => {
   }
 
   const ask = ({ peer, round, timeoutMs }: Extract<LivenessEffect, { type: 'ask' }>): void => {
-    const others = deps.partners().filter((other) => other !== peer && view.get(other)?.state === 'alive')
+    const others = deps.partners().filter((other) => other !== peer && isHelper(view.get(other)))
     const helpers = chosen(others, limits.probeHelpers, deps.random)
     for (const helper of helpers) void askOne(helper, { peer, round, timeoutMs })
     step({ type: 'asked', nowMs: clock.monotonicMs(), peer, round, helpers: helpers.length })
@@ -209,6 +209,8 @@ export const startWatch = (deps: WatchDeps): Watch => {
     },
   }
 }
+
+const isHelper = (entry: PeerView | undefined): boolean => entry !== undefined && isUsable(entry)
 
 /** Some of them at random. */
 const chosen = (from: readonly string[], count: number, random: () => number): string[] => {

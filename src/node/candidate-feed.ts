@@ -2,7 +2,7 @@
 import { every, type Clock } from '../base/clock.ts'
 import type { Limits } from '../base/limits.ts'
 import type { GuestPeer, GuestView } from '../mesh/guest-view.ts'
-import type { PeerView, View } from '../mesh/view.ts'
+import { isUsable, type PeerView, type View } from '../mesh/view.ts'
 import type { Candidates } from '../routing/candidates.ts'
 
 interface FeedDeps {
@@ -16,8 +16,11 @@ interface FeedDeps {
 /** Feeds what both views hold now and every change from then on; gives the function that ends it. */
 export const feedCandidates = ({ view, guests, candidates, clock, limits }: FeedDeps): (() => void) => {
   const fed = new Set<string>()
-  const feed = ({ peer, state, ad, ageMs, self }: PeerView): void => {
+  const feed = (entry: PeerView): void => {
+    const { peer, ad, ageMs, self } = entry
     fed.add(peer)
+    // One liar could say of anybody that it is not there: whoever only one other doubts is a candidate as before.
+    const state = isUsable(entry) ? 'alive' : entry.state
     candidates.upsert({ peer, level: 'realm', state, trusted: true, self, ad, issuedAtMs: clock.monotonicMs() - ageMs })
   }
   /** A member of the realm is one, however else it shows itself. */

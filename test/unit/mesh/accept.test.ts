@@ -236,6 +236,44 @@ describe('garbage', () => {
   })
 })
 
+describe('a liar', () => {
+  test('that accuses each new incarnation counts a few times, and again after a while', async () => {
+    const { accept, view, clock } = start()
+    const lie = async (incarnation: number) => {
+      await accept.ad(await sealAd(author, adBy(author, { incarnation })), 0)
+      const words = { realm: realm.id, subject: author.peer, incarnation, certificate: otherCertificate }
+      return accept.accusation(await sealAccusation(other, words), 0)
+    }
+    const outcomes: string[] = []
+    for (let incarnation = 1; incarnation <= 10; incarnation++) outcomes.push(await lie(incarnation))
+    expect(outcomes.filter((one) => one === 'news')).toHaveLength(limits.accusationRepeatBurst)
+    expect(view.get(author.peer)?.state).toBe('alive')
+    await clock.advance(limits.accusationRepeatMs)
+    expect(await lie(11)).toBe('news')
+  })
+
+  test('is answered by this node once in a while, and at once where another accuses it as well', async () => {
+    const { accept, view, clock, heardOfSelf } = start()
+    const authorCertificate = certificate
+    const heard = async (key: typeof author, incarnation: number, shown: string) => {
+      const own = recordOf(self.peer, { incarnation }, { issuedAtMs: clock.monotonicMs() })
+      view.setSelf(own, () => own.ad)
+      const words = { realm: realm.id, subject: self.peer, incarnation, certificate: shown }
+      await accept.accusation(await sealAccusation(key, words), 0)
+    }
+    for (let incarnation = 3; incarnation < 8; incarnation++) await heard(other, incarnation, otherCertificate)
+    expect(heardOfSelf).toEqual([3])
+    await heard(author, 7, authorCertificate)
+    expect(heardOfSelf).toEqual([3, 7])
+    await heard(other, 8, otherCertificate)
+    await heard(author, 8, authorCertificate)
+    expect(heardOfSelf).toEqual([3, 7, 8])
+    await clock.advance(limits.refuteAgainMs)
+    await heard(other, 9, otherCertificate)
+    expect(heardOfSelf).toEqual([3, 7, 8, 9])
+  })
+})
+
 describe('accusations that do not hold', () => {
   test('forged, old, foreign, of oneself or of nobody known: no sequence of them changes what is shown of a peer', async () => {
     const { accept, view } = start()

@@ -49,6 +49,20 @@ describe('a peer that was down and is back', () => {
   })
 
   test('begins anew when it is suspect meanwhile', async () => {
+    const { clock, view, heard, accuse, pass } = viewWith()
+    view.merge(heard())
+    accuse()
+    await pass(wait)
+    view.merge(heard({ incarnation: 2 }))
+    await pass(4_000)
+    view.accuse(a, 2, accusationBy(self, clock.monotonicMs()))
+    expect(view.get(a)?.state).toBe('suspect')
+    view.merge(heard({ incarnation: 3 }))
+    expect(await pass(4_999)).toBe('recovering')
+    expect(await pass(1)).toBe('alive')
+  })
+
+  test('recovers all the same when one other alone accuses it, and is used again after its time', async () => {
     const { view, heard, accuse, pass } = viewWith()
     view.merge(heard())
     accuse()
@@ -56,10 +70,10 @@ describe('a peer that was down and is back', () => {
     view.merge(heard({ incarnation: 2 }))
     await pass(4_000)
     view.accuse(a, 2, accusationBy(b, 0))
-    expect(view.get(a)?.state).toBe('suspect')
-    view.merge(heard({ incarnation: 3 }))
-    expect(await pass(4_999)).toBe('recovering')
-    expect(await pass(1)).toBe('alive')
+    expect(view.alive()).toHaveLength(1)
+    await pass(1_000)
+    expect(view.get(a)).toMatchObject({ state: 'suspect', doubted: true })
+    expect(view.alive()).toHaveLength(2)
   })
 
   test('counts by the recovery time of now, and not at all where that is zero', async () => {

@@ -8,6 +8,7 @@ import { presenceAfter, shownState, type Presence } from '../../../src/mesh/pres
 import {
   accusersOf,
   compareAds,
+  isDoubted,
   isExpired,
   isUp,
   mergeRecords,
@@ -23,7 +24,7 @@ import { accusationBy, keyOf, recordOf } from './peers.ts'
 
 const names = Array.from({ length: 9 }, (_, index) => keyOf(`peer ${index}`).peer)
 const [self, ...others] = names as [string, ...string[]]
-const limits = { ...defaults, peersPerRealmMax: 7, tombstoneMs: 9_000, recoveryTimeMs: 3_000 }
+const limits = { ...defaults, peersPerRealmMax: names.length, tombstoneMs: 9_000, recoveryTimeMs: 3_000 }
 
 type Step =
   | {
@@ -66,11 +67,16 @@ const createModel = () => {
   let held = new Map<string, { record: PeerRecord; state: PeerState; presence: Presence }>()
   const up = () => 1 + [...held.values()].filter(({ state }) => isUp(state)).length
   const judge = (record: PeerRecord, nowMs: number, peers: number) => {
-    const before = held.get(record.peer)
+    const known = held.get(record.peer)
+    const before = known && { ...known, doubted: isDoubted(known.record, known.state, self) }
     const says = stateOf(record, { nowMs, peers, self }, limits)
     const wasDown = before?.state === 'down' && before.record.ad.incarnation === record.ad.incarnation
     const state = says === 'suspect' && wasDown ? 'down' : says
-    const presence = presenceAfter(before, { record, state }, { nowMs, recoveryTimeMs: limits.recoveryTimeMs })
+    const presence = presenceAfter(
+      before,
+      { record, state, doubted: isDoubted(record, state, self) },
+      { nowMs, recoveryTimeMs: limits.recoveryTimeMs },
+    )
     return { record, state: shownState(state, presence), presence }
   }
   const put = (record: PeerRecord, nowMs: number) => held.set(record.peer, judge(record, nowMs, up()))
@@ -166,6 +172,35 @@ describe('the view, which looks only at what has changed or is due', () => {
         }
       }),
       { numRuns: 300 },
+    )
+  })
+
+  test('never grows beyond its limit, and no living peer gives way to another', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 60, size: 'max' }), async (steps) => {
+        const clock = createFakeClock()
+        const bounds = { ...limits, peersPerRealmMax: 4 }
+        const view = createView({ clock, limits: bounds, log: silentLog }, { peer: self })
+        const own = recordOf(self, {}, { issuedAtMs: clock.monotonicMs() })
+        view.setSelf(own, () => own.ad)
+        for (const one of steps) {
+          const living = [...view.states()].filter(({ state }) => isUp(state)).map((entry) => entry.peer)
+          if (one.type === 'wait') {
+            await clock.advance(one.ms)
+            view.sweep()
+          } else if (one.type === 'merge') {
+            const record = recordOf(one.peer, one.ad, { issuedAtMs: clock.monotonicMs() - one.ageMs })
+            try {
+              view.merge(record)
+            } catch (error) {
+              expect(error).toMatchObject({ code: 'QUEUE_FULL' })
+            }
+            expect(living.filter((name) => view.stateOf(name) === undefined)).toEqual([])
+          }
+          expect([...view.states()].length).toBeLessThanOrEqual(bounds.peersPerRealmMax)
+        }
+      }),
+      { numRuns: 200 },
     )
   })
 

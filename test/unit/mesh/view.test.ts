@@ -95,6 +95,32 @@ describe('the view', () => {
     expect(view.merge(heard(a, { sequence: 2 }))).toBe('news')
   })
 
+  test('in a full view the oldest tombstone gives way to a newcomer, and no replay brings it back', async () => {
+    const { view, heard, clock } = viewWith({ peersPerRealmMax: 4 as never })
+    view.merge(heard(a, { left: true, incarnation: 2 }))
+    view.merge(heard(b, { ttlMs: 1_000, sequence: 3 }))
+    view.merge(heard(c))
+    await clock.advance(1_000)
+    view.sweep()
+    const [d, e, f] = ['d', 'e', 'f'].map((name) => keyOf(name).peer) as [string, string, string]
+    expect(view.merge(heard(d))).toBe('news')
+    expect([view.get(a), view.get(b)?.state, view.get(c)?.state]).toEqual([undefined, 'down', 'alive'])
+    expect(view.merge(heard(a, { incarnation: 2, sequence: 9 }))).toBe('stale')
+    expect(view.merge(heard(e))).toBe('news')
+    expect(view.merge(heard(b, { sequence: 3 }))).toBe('stale')
+    expect(() => view.merge(heard(f))).toThrowError(expect.objectContaining({ code: 'QUEUE_FULL' }))
+    expect(view.size()).toBe(4)
+    view.forget(c)
+    expect(view.merge(heard(a, { incarnation: 3 }))).toBe('news')
+  })
+
+  test('a last word of somebody who was not known takes nobody’s place', () => {
+    const { view, heard } = viewWith({ peersPerRealmMax: 2 as never })
+    view.merge(heard(a, { left: true }))
+    expect(() => view.merge(heard(b, { left: true }))).toThrowError(expect.objectContaining({ code: 'QUEUE_FULL' }))
+    expect(view.merge(heard(c))).toBe('news')
+  })
+
   test('two accusers bring a peer down after the wait, and it is back with its next incarnation', async () => {
     const { view, heard, clock, now, changes } = viewWith()
     view.merge(heard(a))
@@ -107,7 +133,21 @@ describe('the view', () => {
     view.merge(heard(a, { sequence: 9 }))
     expect(view.get(a)?.state).toBe('down')
     view.merge(heard(a, { incarnation: 2 }))
-    expect(changes.map((entry) => entry.state)).toEqual(['alive', 'suspect', 'down', 'down', 'recovering'])
+    expect(changes.map((entry) => entry.state)).toEqual(['alive', 'suspect', 'suspect', 'down', 'down', 'recovering'])
+  })
+
+  test('whom one other alone accuses is shown as suspect and used all the same; two, or this node itself, end that', () => {
+    const { view, heard, now, changes } = viewWith()
+    for (const peer of [a, b]) view.merge(heard(peer))
+    const used = () => view.alive().map(({ peer }) => peer)
+    for (const peer of [a, b]) view.accuse(peer, 1, accusationBy(c, now()))
+    expect(view.get(a)).toMatchObject({ state: 'suspect', doubted: true, verdict: { accusers: [c] } })
+    expect(used().toSorted()).toEqual([self, a, b].toSorted())
+    view.accuse(a, 1, accusationBy(b, now()))
+    expect(changes.at(-1)).toMatchObject({ peer: a, state: 'suspect' })
+    view.accuse(b, 1, accusationBy(self, now()))
+    expect(used()).toEqual([self])
+    expect(view.get(a)).not.toHaveProperty('doubted')
   })
 
   test('what is down stays down when the mesh grows', async () => {

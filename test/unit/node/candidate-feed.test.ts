@@ -84,6 +84,14 @@ test('a member of the realm is one, however it shows itself outside, until the r
   expect(candidates.get(peerOf(1))).toMatchObject({ level: 'cross-realm' })
 })
 
+test('a member that only one other accuses is chosen as before, one that more accuse is not', () => {
+  const { join, picks } = fed()
+  join({ ...member(1), state: 'suspect', doubted: true })
+  expect(picks()).toBe(peerOf(1))
+  join({ ...member(1), state: 'suspect' })
+  expect(picks()).toBeNull()
+})
+
 test('nothing is fed after the end', () => {
   const { guests, candidates, stop } = fed()
   stop()
