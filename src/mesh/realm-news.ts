@@ -19,14 +19,17 @@ export const createRealmNews = (deps: {
   const underWay = new Map<string, Promise<void>>()
   const patience = createPatience({ clock, limits })
 
-  /** One fetch from a peer at a time, whatever it says meanwhile. */
-  const fetchOnce = (peer: string, head: RealmHead): Promise<void> => {
-    let running = underWay.get(peer)
-    if (!running) {
-      running = learnFrom(peer, head).finally(() => underWay.delete(peer))
-      underWay.set(peer, running)
+  /** One fetch from a peer at a time; what was said meanwhile may be newer than what that one brings, so another follows. */
+  const fetchOnce = async (peer: string, head: RealmHead): Promise<void> => {
+    const running = underWay.get(peer)
+    await running
+    if (running && head.version <= member.realm().document.version) return
+    let own = underWay.get(peer)
+    if (!own) {
+      own = learnFrom(peer, head).finally(() => underWay.delete(peer))
+      underWay.set(peer, own)
     }
-    return running
+    await own
   }
 
   return {
