@@ -8,6 +8,7 @@ import { sleep, type Clock } from '../base/clock.ts'
 import { GodelError, hasCode, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { GuestView } from '../mesh/guest-view.ts'
+import { isUp } from '../mesh/records.ts'
 import type { PeerState, View } from '../mesh/view.ts'
 import type { Rpc } from '../net/method.ts'
 import type { Ownership } from '../ownership/ownership.ts'
@@ -217,8 +218,6 @@ const shutOut = ['FORBIDDEN', 'NOT_A_MEMBER', 'CERTIFICATE_INVALID', 'REALM_MISM
 
 /** What the host said, where it tells more than that this realm is a stranger there. */
 const detailOf = (error: unknown): string => (hasCode(error, 'REALM_MISMATCH') ? '' : `: ${reasonOf(error)}`)
-
-const isUp = (state: PeerState | undefined): boolean => state !== undefined && state !== 'down' && state !== 'left'
 
 const wordsFor = (state: PeerState | undefined): string =>
   state === undefined ? 'has not been heard of' : state === 'left' ? 'has left' : `is ${state}`

@@ -27,6 +27,9 @@ export const idPattern = (prefix: IdPrefix): string =>
 
 /** The pattern of an Ed25519 PeerId in its usual text form (base58btc of an identity multihash). */
 export const peerIdPattern = '^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$'
+const peerId = new RegExp(peerIdPattern)
+
+export const isPeerId = (text: string): boolean => peerId.test(text)
 
 /** A PeerId in a form short enough for a table: its last eight characters. */
 export const shortPeer = (peer: string): string => peer.slice(-8)

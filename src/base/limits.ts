@@ -327,7 +327,6 @@ export const limits = {
   guestAgentsPerNode: 4, // unless a grant or a pin says otherwise
 
   // Draining
-  drainLookMs: 200, // between two looks at what still runs
   drainListedMax: 100, // agents named in a report
   drainTimeoutMsMax: 30 * 24 * 60 * 60_000,
 

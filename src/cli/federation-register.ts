@@ -1,7 +1,7 @@
 /** `federation register`: pins a node outside the realm by its PeerId. */
 import type { Command } from 'commander'
 import { GodelError } from '../base/errors.ts'
-import { peerIdPattern } from '../base/ids.ts'
+import { isPeerId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import type { Scope } from '../base/standing.ts'
 import { clientOf, withCommon, type CommonOptions } from './command.ts'
@@ -56,11 +56,10 @@ export const define = (command: Command): void => {
 
 /** The PeerId in what was given, and the address where it is one. */
 const peerIn = (text: string): { peer: string; address?: string } => {
-  const isPeer = new RegExp(peerIdPattern)
-  if (isPeer.test(text)) return { peer: text }
+  if (isPeerId(text)) return { peer: text }
   const at = text.lastIndexOf('/p2p/')
   const peer = text.slice(at + '/p2p/'.length)
-  if (text.startsWith('/') && at > 0 && isPeer.test(peer)) return { peer, address: text.slice(0, at) }
+  if (text.startsWith('/') && at > 0 && isPeerId(peer)) return { peer, address: text.slice(0, at) }
   throw new GodelError({
     code: 'INVALID_ARGUMENT',
     field: 'the node',

@@ -1,7 +1,7 @@
 /** The values of options, read from text; what does not fit is INVALID_ARGUMENT with the option's name. */
 import { open } from 'node:fs/promises'
 import { GodelError, reasonOf } from '../base/errors.ts'
-import { peerIdPattern } from '../base/ids.ts'
+import { isPeerId } from '../base/ids.ts'
 
 const invalid = (option: string, reason: string) => new GodelError({ code: 'INVALID_ARGUMENT', field: option, reason })
 
@@ -65,7 +65,7 @@ export const gatheredWords =
 export const peerId =
   (option: string) =>
   (text: string): string => {
-    if (new RegExp(peerIdPattern).test(text)) return text
+    if (isPeerId(text)) return text
     throw invalid(option, `must be a peer id (12D3KooW...), not ${JSON.stringify(text)}`)
   }
 

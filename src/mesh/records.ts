@@ -98,8 +98,9 @@ export const accusersOf = (record: PeerRecord): string => record.accusations.map
 
 export const isExpired = (record: PeerRecord, nowMs: number): boolean => nowMs >= record.issuedAtMs + record.ad.ttlMs
 
-/** Whether a peer in that state still counts: it is watched, called, and makes the mesh larger. */
-export const isUp = (state: PeerState): boolean => state !== 'down' && state !== 'left'
+/** Whether a peer in that state still counts: it is watched, called, and makes the mesh larger. One that is not known does not. */
+export const isUp = (state: PeerState | undefined): boolean =>
+  state !== undefined && state !== 'down' && state !== 'left'
 
 /**
  * Whether a peer is suspect by the word of one other alone, which may be a liar: it is shown so, and used all the same until a

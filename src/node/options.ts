@@ -9,7 +9,7 @@ import {
   type NodeTraits,
 } from '../base/advertisement.ts'
 import { GodelError, hasCode } from '../base/errors.ts'
-import { peerIdPattern } from '../base/ids.ts'
+import { isPeerId } from '../base/ids.ts'
 import type { Limits } from '../base/limits.ts'
 import { parser, type Parse } from '../base/schema.ts'
 import { isDialable, isListenable } from '../net/addresses.ts'
@@ -115,14 +115,13 @@ const invalid = (field: string, reason: string) => new GodelError({ code: 'INVAL
 /** A multiaddr that ends in a PeerId, as its two parts. */
 const dialled = (text: string): { peer: string; address: string } | undefined => {
   const [, address = '', peer = ''] = /^(\/.+)\/p2p\/([^/]+)$/.exec(text) ?? []
-  return isPeer(peer) && isDialable(address) ? { peer, address } : undefined
+  return isPeerId(peer) && isDialable(address) ? { peer, address } : undefined
 }
-const isPeer = (text: string): boolean => new RegExp(peerIdPattern).test(text)
 
 /** What `--accept-peer` pins. INVALID_ARGUMENT for what is neither a PeerId nor a multiaddr with one. */
 export const acceptedPeers = ({ acceptPeers = [] }: NodeOptions): { peer: string; addresses: string[] }[] =>
   acceptPeers.map((text) => {
-    if (isPeer(text)) return { peer: text, addresses: [] }
+    if (isPeerId(text)) return { peer: text, addresses: [] }
     const found = dialled(text)
     if (found === undefined)
       throw invalid('--accept-peer', `${text} is neither a PeerId nor a multiaddr that ends in /p2p/PEER`)

@@ -6,7 +6,7 @@ import type { NodeServices } from '../api/services.ts'
 import type { NodeTraits } from '../base/advertisement.ts'
 import type { Clock } from '../base/clock.ts'
 import { GodelError } from '../base/errors.ts'
-import { peerIdPattern } from '../base/ids.ts'
+import { isPeerId } from '../base/ids.ts'
 import type { NodeStatusReport, PeerReport, RealmReport } from '../base/report.ts'
 import type { GuestPeer } from '../mesh/guest-view.ts'
 import type { Mesh } from '../mesh/mesh.ts'
@@ -60,8 +60,6 @@ export const createServices = (deps: ReportDeps): NodeServices => {
     metrics: deps.metrics,
   }
 }
-
-const isPeerId = (text: string): boolean => new RegExp(peerIdPattern).test(text)
 
 /** A PeerId stands for itself, known or not: whoever is to be put out may never have been seen from here. */
 const peerOf = (node: string, { view }: Pick<Mesh, 'view'>): string => {

@@ -17,6 +17,7 @@ import { hasCode, reasonOf } from '../base/errors.ts'
 import type { Limits } from '../base/limits.ts'
 import type { Log } from '../base/log.ts'
 import type { GuestView } from '../mesh/guest-view.ts'
+import { isUp } from '../mesh/records.ts'
 import type { View } from '../mesh/view.ts'
 import { bind, type BoundMethod, type Rpc } from '../net/method.ts'
 import type { Store } from '../store/store.ts'
@@ -68,10 +69,7 @@ export const startOwnership = async (deps: OwnershipDeps): Promise<Ownership> =>
   const abroad = createAbroad({ ...deps, isMember: (other) => view.get(other) !== undefined })
   const members = () => view.alive().map((entry) => entry.peer)
   const homes = (agent: string) => homesOf(agent, members(), limits.agentHomes)
-  const isUp = (host: string) => {
-    const state = view.get(host)?.state
-    return state !== undefined && state !== 'down' && state !== 'left'
-  }
+  const isHostUp = (host: string) => isUp(view.get(host)?.state)
 
   const put = async (home: string, sealed: SealedRecord): Promise<void> => {
     if (home === peer) await shelf.put(sealed)
@@ -119,7 +117,8 @@ export const startOwnership = async (deps: OwnershipDeps): Promise<Ownership> =>
   /** A dead host cannot refresh its records: the homes that are left hand them to the ones that took over. */
   const handOn = async (): Promise<void> => {
     await shelf.sweep()
-    const isGone = ({ record }: Held) => !isUp(record.agent.host) && guests.get(record.agent.host)?.state !== 'alive'
+    const isGone = ({ record }: Held) =>
+      !isHostUp(record.agent.host) && guests.get(record.agent.host)?.state !== 'alive'
     for (const { record, sealed } of shelf.all().filter(isGone)) {
       await publishSealed(record.agent.id, sealed).catch((error: unknown) =>
         log.debug('a record was not handed on', { agent: record.agent.id, error: reasonOf(error) }),
@@ -151,7 +150,7 @@ export const startOwnership = async (deps: OwnershipDeps): Promise<Ownership> =>
       shelf
         .all()
         .map((held) => held.record.agent)
-        .filter((agent) => unanswered.has(agent.host) || !isUp(agent.host)),
+        .filter((agent) => unanswered.has(agent.host) || !isHostUp(agent.host)),
     handOn,
     methods: [
       bind(recordPut, async (sealed) => {
